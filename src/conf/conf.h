@@ -1,0 +1,135 @@
+/* conf: the two programs' settings, from file, flags and environment, checked as a whole.
+ * Layer conf (uses base only); the mains and what they wire read the structs.
+ * Invariants: a conf that was returned is complete and consistent; every option is one row of conf/opts.def, from
+ * which the file's keys, the flags, --help and the tests' tables come. Files are read at start and at SIGHUP only.
+ */
+#ifndef ADIT_CONF_CONF_H
+#define ADIT_CONF_CONF_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+
+/** The one line that says what is wrong: "aditd.yaml:7: listen[1].tls.certificate: found …, wanted …". */
+struct conf_error {
+	char text[512];
+};
+
+struct conf_listen {
+	char *address;        /* "127.0.0.1:8080", "[::1]:8080", ":8080" (all), "unix:/path" */
+	bool tls;
+	char *certificate, *key; /* PEM paths, relative ones from the config file's folder; set when tls */
+	bool proxy_protocol;
+};
+
+/** An address block, IPv4 stored as mapped IPv6; unix peers match the text "unix". */
+struct conf_cidr {
+	struct in6_addr address;
+	unsigned bits;        /* 0..128 */
+};
+
+struct conf_token {
+	char *name;
+	uint8_t sha256[SHA256_LEN];
+	char **names;         /* globs of the names (or full custom domains) it may claim; "*" = any but r-… */
+	size_t name_count;
+};
+
+/** aditd.yaml */
+struct conf_server {
+	char *domain;         /* lower case, no dot at either end */
+	struct conf_listen *listen;
+	size_t listen_count;
+	struct conf_token *tokens;
+	size_t token_count;
+	struct conf_cidr *trusted_proxies;
+	size_t trusted_count;
+	bool trust_unix;      /* "unix" stood in trusted_proxies */
+	char *admin;          /* address of the admin listener: loopback or unix:; NULL = none */
+	char *public_url;     /* how names are published, with NAME in it: "https://NAME.tunnel.example.com"; NULL = by listeners */
+	char *access_log;     /* path, "-" = standard output, NULL = off */
+	char *trace;          /* path or NULL */
+	enum log_format log_format;
+	enum log_level log_level;
+	unsigned resume_seconds;    /* 30, 0..60: how long a detached link is kept */
+	unsigned drain_seconds;     /* 30, 0..3600 */
+	unsigned heartbeat_seconds; /* 30, 1..3600 */
+	unsigned max_visitors;      /* 10000: visitor connections at once */
+	bool dev;
+	char *file;           /* where it was read from */
+};
+
+struct conf_tunnel {
+	char *name;           /* NULL: a random one */
+	char *origin;         /* as written */
+	char *host_header;    /* what Host the origin gets; NULL = the visitor's */
+	/* origin, taken apart */
+	char *origin_host;    /* name or address, NULL when unix */
+	uint16_t origin_port;
+	char *origin_unix;    /* socket path, NULL when not */
+};
+
+enum conf_carrier {
+	CONF_CARRIER_AUTO, CONF_CARRIER_DIRECT, CONF_CARRIER_WS_H2, CONF_CARRIER_WS_H1, CONF_CARRIER_POLL
+};
+
+/** adit.yaml and adit's flags */
+struct conf_client {
+	char *server;         /* as written, https://host[:port] or http:// on loopback */
+	bool server_tls;
+	char *server_host;
+	uint16_t server_port;
+	char *server_name;    /* TLS and Host name; defaults to server_host */
+	char *ca;             /* PEM path, NULL = the system's */
+	char *token_file;     /* NULL: the environment's ADIT_TOKEN */
+	char *token;          /* read from either; wiped by conf_client_free */
+	enum conf_carrier carrier;
+	struct conf_tunnel *tunnels;
+	size_t tunnel_count;
+	char *trace;
+	char *state_dir;      /* where the client key is kept: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = nowhere */
+	enum log_format log_format;
+	enum log_level log_level;
+	unsigned heartbeat_seconds; /* 30, 1..3600 */
+	char *file;           /* NULL when everything came from flags */
+};
+
+/** What a command line asked for besides settings. */
+enum conf_action {
+	CONF_RUN,
+	CONF_DONE,            /* --help, --version, --new-token, --check-config did their work: exit 0 */
+	CONF_FAILED,          /* the line stands in the error: exit 2 */
+};
+
+/**
+ * aditd: reads argv and the file it names. CONF_RUN gives `*out` (conf_server_free it).
+ *   aditd -c FILE [--check-config] [--dev [--dev-dir DIR]] [--new-token] [--trace FILE] [--access-log FILE]
+ *         [--log-format text|json] [--log-level …] [--version] [--help]
+ * With --dev and no -c, a conf with dev = true, domain "localhost" and no listeners or tokens is returned; the main fills them in.
+ */
+enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **out, struct conf_error *e);
+/** Reads the same file again with the same flags (SIGHUP): 0 and a new conf, or ADIT_ERR_CONFIG and the old one stays. */
+int conf_server_reread(int argc, char **argv, struct conf_server **out, struct conf_error *e);
+void conf_server_free(struct conf_server **c);
+
+/**
+ * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE]` (default: ./adit.yaml, then $XDG_CONFIG_HOME/adit/adit.yaml), --help, --version.
+ */
+enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
+int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);
+void conf_client_free(struct conf_client **c);
+
+/** Takes "3000", "host:port", "http://host[:port]", "unix:/path" apart. 0 or ADIT_ERR_CONFIG with a line in `e`. */
+int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e);
+
+/** Is `address` (textual IP, no port, or "unix") in the list? */
+bool conf_trusts(const struct conf_server *c, const char *address);
+
+/** May this token claim that name (already lower case)? Names beginning "r-" never. */
+bool conf_token_may_claim(const struct conf_token *t, const char *name);
+
+#endif
