@@ -14,7 +14,10 @@
 #include "base/digest.h"
 #include "base/log.h"
 
-/** The one line that says what is wrong: "aditd.yaml:7: listen[1].tls.certificate: found …, wanted …". */
+/**
+ * The one line that says what is wrong: "aditd.yaml:7: listen[1].tls.certificate: found …, wanted …", or for a flag
+ * "adit: --server: found …, wanted …". It is complete and holds no token; the mains print it and exit 2.
+ */
 struct conf_error {
 	char text[512];
 };
@@ -26,7 +29,7 @@ struct conf_listen {
 	bool proxy_protocol;
 };
 
-/** An address block, IPv4 stored as mapped IPv6; unix peers match the text "unix". */
+/** An address block, IPv4 stored as mapped IPv6; unix peers match "unix". Bits past `bits` are as written. */
 struct conf_cidr {
 	struct in6_addr address;
 	unsigned bits;        /* 0..128 */
@@ -35,7 +38,7 @@ struct conf_cidr {
 struct conf_token {
 	char *name;
 	uint8_t sha256[SHA256_LEN];
-	char **names;         /* globs of the names (or full custom domains) it may claim; "*" = any but r-… */
+	char **names;         /* globs of the names (or full custom domains) it may claim; "*" = any label but r-… */
 	size_t name_count;
 };
 
@@ -50,7 +53,7 @@ struct conf_server {
 	size_t trusted_count;
 	bool trust_unix;      /* "unix" stood in trusted_proxies */
 	char *admin;          /* address of the admin listener: loopback or unix:; NULL = none */
-	char *public_url;     /* how names are published, with NAME in it: "https://NAME.tunnel.example.com"; NULL = by listeners */
+	char *public_url;     /* how names are published: "https://NAME.tunnel.example.com"; NULL = by listeners */
 	char *access_log;     /* path, "-" = standard output, NULL = off */
 	char *trace;          /* path or NULL */
 	enum log_format log_format;
@@ -60,7 +63,9 @@ struct conf_server {
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned max_visitors;      /* 10000: visitor connections at once */
 	bool dev;
-	char *file;           /* where it was read from */
+	char *dev_dir;        /* with dev: the folder for its files; NULL = the main makes a fresh private one */
+	char *dev_address;    /* with dev: where to listen, loopback; NULL otherwise */
+	char *file;           /* where it was read from; NULL with dev */
 };
 
 struct conf_tunnel {
@@ -87,11 +92,12 @@ struct conf_client {
 	char *ca;             /* PEM path, NULL = the system's */
 	char *token_file;     /* NULL: the environment's ADIT_TOKEN */
 	char *token;          /* read from either; wiped by conf_client_free */
+	char warning[160];    /* something to log that is no error (others can read the token file); "" = nothing */
 	enum conf_carrier carrier;
 	struct conf_tunnel *tunnels;
 	size_t tunnel_count;
 	char *trace;
-	char *state_dir;      /* where the client key is kept: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = nowhere */
+	char *state_dir;      /* of the client key: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
 	enum log_format log_format;
 	enum log_level log_level;
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
@@ -107,29 +113,37 @@ enum conf_action {
 
 /**
  * aditd: reads argv and the file it names. CONF_RUN gives `*out` (conf_server_free it).
- *   aditd -c FILE [--check-config] [--dev [--dev-dir DIR]] [--new-token] [--trace FILE] [--access-log FILE]
- *         [--log-format text|json] [--log-level …] [--version] [--help]
- * With --dev and no -c, a conf with dev = true, domain "localhost" and no listeners or tokens is returned; the main fills them in.
+ *   aditd -c FILE [--check-config] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token] [--trace FILE]
+ *         [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
+ * With --dev, which excludes -c, a conf with dev = true, domain "localhost", dev_address and no listeners or tokens
+ * is returned; the main fills them in. CONF_DONE has printed what was asked for to standard output.
  */
 enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **out, struct conf_error *e);
-/** Reads the same file again with the same flags (SIGHUP): 0 and a new conf, or ADIT_ERR_CONFIG and the old one stays. */
+/** Reads the same file again with the same flags (SIGHUP): 0 and a new conf, or ADIT_ERR_CONFIG: keep the old one. */
 int conf_server_reread(int argc, char **argv, struct conf_server **out, struct conf_error *e);
 void conf_server_free(struct conf_server **c);
 
 /**
- * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE]` (default: ./adit.yaml, then $XDG_CONFIG_HOME/adit/adit.yaml), --help, --version.
+ * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
+ * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), --help, --version.
  */
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 void conf_client_free(struct conf_client **c);
 
-/** Takes "3000", "host:port", "http://host[:port]", "unix:/path" apart. 0 or ADIT_ERR_CONFIG with a line in `e`. */
+/**
+ * Takes "3000" (on 127.0.0.1), "host:port", "http://host[:port]", "unix:/path" apart. 0 or ADIT_ERR_CONFIG with a
+ * line in `e`. `out` is zeroed or holds an earlier result; its strings are the caller's to free, also after an error.
+ */
 int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e);
 
 /** Is `address` (textual IP, no port, or "unix") in the list? */
 bool conf_trusts(const struct conf_server *c, const char *address);
 
-/** May this token claim that name (already lower case)? Names beginning "r-" never. */
+/**
+ * May this token claim that name (already lower case)? Names beginning "r-" never. `*` does not reach over a dot: a
+ * custom domain can be claimed only by a pattern with as many labels.
+ */
 bool conf_token_may_claim(const struct conf_token *t, const char *name);
 
 #endif

@@ -1,0 +1,205 @@
+"""The visitors: wrk, h2load and curl, and those that open a body and stop reading. Every wait has a bound."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import select
+import socket
+import subprocess
+import time
+
+import measure
+from procs import Failed, run, spawn
+
+HOST = "shop.tunnel.test"
+BODY_13 = b"Hello, adit!\n"
+MB = 1000 * 1000
+GB = 1000 * MB
+UP_BYTES = 256 * MB
+TRANSFER_SECONDS = 120
+GRACE_SECONDS = 15
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def wrk(tools, port, path, connections, seconds):
+	"""HTTP/1.1 keep-alive visitors, one request in flight on each connection."""
+	argv = [tools["wrk"], "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s",
+		os.path.join(_HERE, "wrk.lua"), "-H", f"Host: {HOST}", f"http://127.0.0.1:{port}{path}"]
+	status, out, err = run(argv, seconds + GRACE_SECONDS)
+	found = re.search(r"^BENCH (\{.*\})$", out, re.M)
+	if status or not found:
+		raise Failed(f"wrk ended with status {status}: {(err or out).strip()[-200:]}")
+	figures = json.loads(found.group(1))
+	if not figures["requests"]:
+		raise Failed("wrk got no response at all")
+	errors = {k: figures[k] for k in ("connect", "read", "write", "status", "timeout") if figures[k]}
+	return {"requests": figures["requests"], "seconds": figures["duration_us"] / 1e6, "bytes": figures["bytes"],
+		"p50_us": figures["p50_us"], "p99_us": figures["p99_us"], "errors": errors}
+
+
+def speaks_h2(tools, port):
+	"""Does it answer HTTP/2 with prior knowledge on this (plain) port?"""
+	_, out, _ = run([tools["curl"], "-s", "-o", os.devnull, "-w", "%{http_version} %{http_code}", "--max-time", "3",
+		"--http2-prior-knowledge", "-H", f"Host: {HOST}", f"http://127.0.0.1:{port}/13b"], 5)
+	return out == "2 200"
+
+
+_UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
+
+
+def h2load(tools, port, path, streams, seconds):
+	"""One HTTP/2 connection with `streams` requests in flight. h2load knows a mean latency, no percentiles."""
+	argv = [tools["h2load"], "-t1", "-c1", f"-m{streams}", "-D", seconds, f"--connect-to=127.0.0.1:{port}",
+		f"http://{HOST}{path}"]
+	status, out, err = run(argv, seconds + GRACE_SECONDS)
+	counts = re.search(r"^requests: .*? (\d+) succeeded, (\d+) failed,", out, re.M)
+	mean = re.search(r"^time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)\s", out, re.M)
+	if status or not counts or not mean:
+		raise Failed(f"h2load ended with status {status}: {(err or out).strip()[-200:]}")
+	succeeded, failed = int(counts.group(1)), int(counts.group(2))
+	if not succeeded:
+		raise Failed("h2load got no response at all")
+	return {"requests": succeeded, "seconds": float(seconds), "mean_us": float(mean.group(1)) * _UNITS[mean.group(2)],
+		"errors": {"failed": failed} if failed else {}}
+
+
+def _curl(tools, arguments, size_name, wanted):
+	argv = [tools["curl"], "-s", "-S", "-o", os.devnull, "-w", f"%{{http_code}} %{{{size_name}}} %{{time_total}}",
+		"--max-time", str(TRANSFER_SECONDS), "-H", f"Host: {HOST}"] + arguments
+	status, out, err = run(argv, TRANSFER_SECONDS + 5)
+	words = out.split()
+	if status or len(words) != 3 or words[0] != "200" or int(words[1]) != wanted:
+		raise Failed(f"curl ended with status {status}: {err.strip()[-200:]} (HTTP code, bytes, seconds: {out})")
+	return float(words[2])
+
+
+def download(tools, port, path, size):
+	"""Seconds that one body took."""
+	return _curl(tools, [f"http://127.0.0.1:{port}{path}"], "size_download", size)
+
+
+def upload(tools, port, file, size):
+	"""Seconds that one PUT took. Without Expect: waiting for a 100 would measure something else."""
+	return _curl(tools, ["-T", file, "-H", "Expect:", f"http://127.0.0.1:{port}/upload"], "size_upload", size)
+
+
+class Bulk:
+	"""One visitor who downloads /1g, again and again, while something else is measured."""
+
+	def __init__(self, tools, port):
+		argv = [tools["curl"], "-s", "-o", os.devnull, "--max-time", str(TRANSFER_SECONDS), "-H", f"Host: {HOST}",
+			f"http://127.0.0.1:{port}/1g?[1-1000]"]
+		self.process = spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+	def __enter__(self):
+		deadline = time.monotonic() + 5
+		while time.monotonic() < deadline and self.process.poll() is None:
+			if measure.written_bytes(self.process.pid) > MB:
+				return self
+			time.sleep(0.01)
+		self.__exit__()
+		raise Failed("the bulk download did not get going within 5 s")
+
+	def received(self):
+		if self.process.poll() is not None:
+			raise Failed(f"the bulk download ended in between (curl status {self.process.returncode})")
+		return measure.written_bytes(self.process.pid)
+
+	def __exit__(self, *_):
+		self.process.kill()
+		self.process.wait()
+
+
+def request(path):
+	return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: bench\r\n\r\n".encode()
+
+
+def small_get(port, seconds):
+	"""One GET of /13b on a connection of its own: its latency in µs, or None when it was not served in time."""
+	begin = time.monotonic()
+	got = b""
+	try:
+		with socket.create_connection(("127.0.0.1", port), seconds) as s:
+			s.sendall(request("/13b"))
+			while True:
+				left = begin + seconds - time.monotonic()
+				if left <= 0:
+					return None
+				s.settimeout(left)
+				piece = s.recv(65536)
+				got += piece
+				head, _, body = got.partition(b"\r\n\r\n")
+				if BODY_13 in body:
+					return (time.monotonic() - begin) * 1e6 if b" 200 " in head[:20] else None
+				if not piece:
+					return None
+	except OSError:
+		return None
+
+
+class Stalled:
+	"""Visitors who ask for /1g, read the first bytes and then nothing more, with their connections kept open."""
+
+	OPEN_SECONDS = 10
+	SETTLE_SECONDS = 5
+
+	def __init__(self, port, count):
+		self.port, self.count = port, count
+		self.sockets, self.begun = [], 0
+
+	def __enter__(self):
+		deadline = time.monotonic() + self.OPEN_SECONDS
+		for _ in range(self.count):
+			with contextlib.suppress(OSError):
+				s = socket.create_connection(("127.0.0.1", self.port), max(0.01, deadline - time.monotonic()))
+				self.sockets.append(s)
+				s.sendall(request("/1g"))
+		waiting = list(self.sockets)
+		deadline = time.monotonic() + 2
+		while waiting and time.monotonic() < deadline:
+			ready = select.select(waiting, [], [], 0.1)[0]
+			for s in ready:
+				waiting.remove(s)
+				with contextlib.suppress(OSError):
+					self.begun += s.recv(1024)[9:12] == b"200"
+		return self
+
+	def settle(self):
+		"""Until the kernel's buffers stopped growing; gives the most they held, in bytes."""
+		begin = time.monotonic()
+		before, most, since = measure.tcp_memory(), 0, begin
+		while time.monotonic() < begin + self.SETTLE_SECONDS and time.monotonic() < since + 1:
+			time.sleep(0.1)
+			now = measure.tcp_memory()
+			most = max(most, now)
+			if abs(now - before) > MB:
+				before, since = now, time.monotonic()
+		return most
+
+	def __exit__(self, *_):
+		for s in self.sockets:
+			s.close()
+
+
+def check(port):
+	"""One request of each kind, answered rightly; raises Failed. What is measured must work first."""
+	def ask(method, path, body=None):
+		c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+		try:
+			c.request(method, path, body=body, headers={"Host": HOST})
+			r = c.getresponse()
+			return r.status, r.read()
+		except (OSError, http.client.HTTPException) as e:
+			raise Failed(f"{method} {path}: {e!r}") from None
+		finally:
+			c.close()
+	for method, path, body, good in (
+			("GET", "/13b", None, lambda b: b == BODY_13),
+			("GET", "/1m", None, lambda b: len(b) == MB),
+			("PUT", "/upload", b"x" * 100000, lambda b: True)):
+		status, got = ask(method, path, body)
+		if status != 200 or not good(got):
+			raise Failed(f"{method} {path}: status {status}, {len(got)} bytes")

@@ -1,0 +1,153 @@
+"""What is measured: each row is one load on one subject, and gives figures by metric name (see report.METRICS)."""
+
+import time
+
+import load
+import measure
+from procs import Failed
+
+STALLED_VISITORS = 100
+STALLED_GETS = 30
+STALLED_SECONDS = 1
+
+
+class Skipped(Exception):
+	"""This row has no meaning for this subject; the text says why."""
+
+
+class Middle:
+	"""CPU of the programs in the middle between two points; None for a subject without any."""
+
+	def __init__(self, subject):
+		self.pids = subject.pids()
+		self.before = measure.cpu_seconds(self.pids)
+
+	def seconds(self):
+		if not self.pids:
+			return None
+		time.sleep(0.05)  # what was received last is still being acknowledged
+		return measure.cpu_seconds(self.pids) - self.before
+
+
+def _with(figures, name, value, scale=1.0):
+	if value is not None:
+		figures[name] = value * scale
+	return figures
+
+
+def _errors(figures, result):
+	figures["errors"] = sum(result["errors"].values())
+	return figures
+
+
+def gets(connections):
+	def row(bench, subject, seconds):
+		middle = Middle(subject)
+		r = load.wrk(bench.tools, subject.port, "/13b", connections, seconds)
+		cpu = middle.seconds()
+		figures = {"requests_per_s": r["requests"] / r["seconds"], "p50_us": r["p50_us"], "p99_us": r["p99_us"]}
+		_with(figures, "cpu_us_per_request", cpu, 1e6 / r["requests"])
+		return _errors(figures, r)
+	return row
+
+
+def h2_gets(bench, subject, seconds):
+	if not bench.tools["h2load"]:
+		raise Skipped("not installed: h2load")
+	if not load.speaks_h2(bench.tools, subject.h2_port):
+		raise Skipped("does not answer HTTP/2 (prior knowledge) from visitors")
+	middle = Middle(subject)
+	r = load.h2load(bench.tools, subject.h2_port, "/13b", 100, seconds)
+	cpu = middle.seconds()
+	figures = {"requests_per_s": r["requests"] / r["seconds"], "mean_us": r["mean_us"]}
+	_with(figures, "cpu_us_per_request", cpu, 1e6 / r["requests"])
+	return _errors(figures, r)
+
+
+def megabytes(bench, subject, seconds):
+	middle = Middle(subject)
+	r = load.wrk(bench.tools, subject.port, "/1m", 10, seconds)
+	cpu = middle.seconds()
+	figures = {"mb_per_s": r["bytes"] / r["seconds"] / load.MB, "p50_us": r["p50_us"], "p99_us": r["p99_us"]}
+	# wrk's bytes, not its finished requests: ten bodies were under way when it stopped.
+	_with(figures, "cpu_s_per_gb", cpu, load.GB / r["bytes"])
+	return _errors(figures, r)
+
+
+def _transfer(subject, size, go):
+	middle = Middle(subject)
+	seconds = go()
+	cpu = middle.seconds()
+	return _with({"mb_per_s": size / seconds / load.MB}, "cpu_s_per_gb", cpu, load.GB / size)
+
+
+def gigabyte_down(bench, subject, _):
+	return _transfer(subject, load.GB, lambda: load.download(bench.tools, subject.port, "/1g", load.GB))
+
+
+def quarter_up(bench, subject, _):
+	return _transfer(subject, load.UP_BYTES,
+		lambda: load.upload(bench.tools, subject.port, bench.origin.up_file, load.UP_BYTES))
+
+
+def small_beside_bulk(bench, subject, seconds):
+	with load.Bulk(bench.tools, subject.port) as bulk:
+		begin, received = time.monotonic(), bulk.received()
+		r = load.wrk(bench.tools, subject.port, "/13b", 1, seconds)
+		rate = (bulk.received() - received) / (time.monotonic() - begin)
+	figures = {"p50_us": r["p50_us"], "p99_us": r["p99_us"], "requests_per_s": r["requests"] / r["seconds"],
+		"bulk_mb_per_s": rate / load.MB}
+	return _errors(figures, r)
+
+
+def _memory(figures, subject, peak):
+	for side, programs in (("server", subject.servers), ("client", subject.clients)):
+		if programs:
+			rss, most = measure.memory(subject.pids(programs))
+			figures[f"rss_{side}_mb"] = rss / load.MB
+			if peak:
+				figures[f"peak_{side}_mb"] = most / load.MB
+	return figures
+
+
+def idle(_bench, subject, _seconds):
+	if not subject.programs():
+		raise Skipped("has no program in the middle")
+	return _memory({}, subject, peak=True)
+
+
+def stalled(_bench, subject, _seconds):
+	measure.reset_peak(subject.pids())
+	tcp_before = measure.tcp_memory()
+	figures = {}
+	with load.Stalled(subject.port, STALLED_VISITORS) as visitors:
+		tcp = visitors.settle()
+		times = [load.small_get(subject.port, STALLED_SECONDS) for _ in range(STALLED_GETS)]
+		tcp = max(tcp, measure.tcp_memory())
+		served = sorted(t for t in times if t is not None)
+		figures["begun"] = visitors.begun
+		figures["served"] = len(served)
+		if served:
+			figures["p50_us"] = served[len(served) // 2]
+			figures["worst_us"] = served[-1]
+		_memory(figures, subject, peak=True)
+	figures["kernel_tcp_mb"] = max(0, tcp - tcp_before) / load.MB
+	if not visitors.begun:
+		raise Failed("no stalled visitor ever got a response head")
+	return figures
+
+
+# In the order they run; `stalled` is last because a subject is started afresh after it.
+ROWS = {
+	"idle": (idle, "memory of the tunnel after its first requests"),
+	"get-1": (gets(1), "13 B GETs, 1 visitor (wrk, HTTP/1.1)"),
+	"get-10": (gets(10), "13 B GETs, 10 visitors (wrk, HTTP/1.1)"),
+	"get-100": (gets(100), "13 B GETs, 100 visitors (wrk, HTTP/1.1)"),
+	"h2-100": (h2_gets, "13 B GETs, 1 HTTP/2 visitor with 100 streams (h2load)"),
+	"mb-10": (megabytes, "1 MB bodies, 10 visitors (wrk, HTTP/1.1)"),
+	"down-1g": (gigabyte_down, "1 GB down, 1 visitor (curl)"),
+	"up-256m": (quarter_up, "256 MB up, 1 visitor (curl PUT)"),
+	"small-beside-bulk": (small_beside_bulk, "13 B GETs of 1 visitor while another downloads 1 GB (wrk, curl)"),
+	"stalled": (stalled, f"{STALLED_VISITORS} visitors stalled in 1 GB bodies, then {STALLED_GETS} small GETs, "
+		f"{STALLED_SECONDS} s each"),
+}

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Compares adit with other ways to the same origin: every row for every subject, again in each round, in one run.
+
+The map:
+  run.py       flags, the interleaved loop, ending everything
+  subjects.py  the origin, and the ways to it: direct, two nghttpx, ssh -R, adit
+  rows.py      what is measured
+  load.py      the visitors: wrk, h2load, curl, and those that stop reading
+  measure.py   CPU, memory and TCP buffers from /proc
+  procs.py     programs: start, watch, end
+  report.py    raw files and tables
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+
+import load
+import measure
+import procs
+import report
+import rows
+import subjects
+
+VERSION_FLAGS = {"nginx": "-v", "nghttpx": "--version", "ssh": "-V", "wrk": "-v", "h2load": "--version",
+	"curl": "--version", "openssl": "version", "aditd": "--version", "adit": "--version"}
+TCP_IDLE_BYTES = 16 * load.MB
+
+
+def names(known):
+	def parse(text):
+		wanted = [w for w in text.split(",") if w]
+		wrong = [w for w in wanted if w not in known]
+		if wrong or not wanted:
+			raise argparse.ArgumentTypeError(f"found {text!r}, wanted some of: {', '.join(known)}")
+		return [k for k in known if k in wanted]
+	return parse
+
+
+def positive(text):
+	if not text.isdecimal() or not 1 <= int(text) <= 1000:
+		raise argparse.ArgumentTypeError(f"found {text!r}, wanted 1 to 1000")
+	return int(text)
+
+
+def arguments(argv):
+	p = argparse.ArgumentParser(prog="run.sh", description="Compares adit with other ways to the same origin.")
+	p.add_argument("--rounds", type=positive, help="how often every row is measured (5)")
+	p.add_argument("--duration", type=positive, metavar="SECONDS", help="of each load by wrk and h2load (3)")
+	p.add_argument("--quick", action="store_true", help="1 round of 1 s: about a minute, only to see that all works")
+	p.add_argument("--only", type=names(rows.ROWS), metavar="ROW,…", default=list(rows.ROWS),
+		help=", ".join(rows.ROWS))
+	p.add_argument("--subjects", type=names(subjects.ALL), metavar="NAME,…", default=list(subjects.DEFAULT),
+		help=f"{', '.join(subjects.ALL)} (default: {', '.join(subjects.DEFAULT)})")
+	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
+	p.add_argument("--out", metavar="DIR",
+		help="for report.md, raw.csv, raw.json and logs (default: a new folder in /tmp)")
+	a = p.parse_args(argv)
+	a.rounds = a.rounds or (1 if a.quick else 5)
+	a.duration = a.duration or (1 if a.quick else 3)
+	return a
+
+
+def say(text):
+	print(text, file=sys.stderr, flush=True)
+
+
+def versions(tools):
+	found = {}
+	for tool, flag in VERSION_FLAGS.items():
+		if tools[tool]:
+			try:
+				_, out, err = procs.run([tools[tool], flag], 5)
+				found[tool] = ((out + err).strip().splitlines() or ["?"])[0]
+			except procs.Failed as e:
+				found[tool] = str(e)
+	return found
+
+
+class Run:
+	"""The loop: rounds × rows × subjects, fresh in each round; all are up at once, the idle ones cost nothing."""
+
+	def __init__(self, args, bench):
+		self.args, self.bench = args, bench
+		self.results = report.Results()
+		self.subjects = []
+		self.up = set()
+
+	def choose(self):
+		for name in self.args.subjects:
+			subject = subjects.ALL[name](self.bench)
+			reason = subject.missing()
+			if reason:
+				say(f"{name}: skipped: {reason}")
+				self.results.add(0, "", name, "skipped", reason=reason)
+			else:
+				self.subjects.append(subject)
+
+	def begin(self, subject, round_):
+		"""Starts it; on a failure it sits out until the next round."""
+		try:
+			subject.start()
+			self.up.add(subject)
+		except (procs.Failed, OSError) as e:
+			subject.stop()
+			say(f"{subject.name}: failed to start: {e}")
+			self.results.add(round_, "", subject.name, "failed", reason=f"did not start: {e}")
+
+	def end(self, subject):
+		self.up.discard(subject)
+		subject.stop()
+
+	def measure(self, round_, row, subject):
+		try:
+			foreign = measure.Foreign()
+			figures = rows.ROWS[row][0](self.bench, subject, self.args.duration)
+			share = foreign.share()
+			subject.check()
+		except rows.Skipped as e:
+			self.results.add(round_, row, subject.name, "skipped", reason=str(e))
+			say(f"  {row:18} {subject.name:14} skipped: {e}")
+			return
+		except (procs.Failed, OSError) as e:
+			self.results.add(round_, row, subject.name, "failed", reason=str(e))
+			say(f"  {row:18} {subject.name:14} failed: {e}")
+			self.end(subject)
+			self.begin(subject, round_)
+			return
+		self.results.add(round_, row, subject.name, "ok", figures, foreign=share)
+		shown = ", ".join(f"{report.METRICS[m][0]} {report.number(v, report.METRICS[m][1])}"
+			for m, v in figures.items() if m != "errors" or v)
+		say(f"  {row:18} {subject.name:14} {shown}")
+
+	def row(self, round_, row, order):
+		for subject in order:
+			if subject not in self.up:
+				continue
+			self.measure(round_, row, subject)
+			if row == "stalled":
+				# It takes its full buffers with it, so that the next one is measured against quiet sockets.
+				self.end(subject)
+				deadline = time.monotonic() + 3
+				while measure.tcp_memory() > TCP_IDLE_BYTES and time.monotonic() < deadline:
+					time.sleep(0.05)
+
+	def round(self, round_):
+		say(f"round {round_} of {self.args.rounds}")
+		# Each round begins with another subject: nobody is always the one after a heavy neighbour.
+		turn = (round_ - 1) % len(self.subjects)
+		order = self.subjects[turn:] + self.subjects[:turn]
+		try:
+			for subject in order:
+				self.begin(subject, round_)
+			for row in self.args.only:
+				self.row(round_, row, order)
+		finally:
+			for subject in order:
+				self.end(subject)
+
+
+def measure_all(args, bench):
+	"""Gives (results, meta); `interrupted` is set in meta when a signal ended it early."""
+	run = Run(args, bench)
+	meta = {"date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "rounds": args.rounds, "seconds": args.duration,
+		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools), "interrupted": False}
+	run.choose()
+	if not run.subjects:
+		return run.results, meta
+	try:
+		if any("openssl" in s.needs for s in run.subjects):
+			bench.make_certificates()
+		bench.origin.start()
+		for round_ in range(1, args.rounds + 1):
+			run.round(round_)
+	except KeyboardInterrupt:
+		meta["interrupted"] = True
+	finally:
+		bench.origin.stop()
+	return run.results, meta
+
+
+def on_signal(*_):
+	# A second signal must not cut the cleaning up that the first one began.
+	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+		signal.signal(signum, signal.SIG_IGN)
+	raise KeyboardInterrupt
+
+
+def main(argv):
+	args = arguments(argv)
+	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+		signal.signal(signum, on_signal)
+	procs.adopt_orphans()
+	out = os.path.abspath(args.out) if args.out else tempfile.mkdtemp(prefix="adit-bench-results-")
+	logs = os.path.join(out, "logs")
+	os.makedirs(logs, exist_ok=True)
+	work = tempfile.mkdtemp(prefix="adit-bench-")
+	try:
+		bench = subjects.Bench(work, logs, args.build_dir, procs.Ports())
+		gone = [t for t in ("nginx", "wrk", "curl") if not bench.tools[t]]
+		if gone:
+			say(f"run.sh: nothing can be measured without {', '.join(gone)}")
+			return 77
+		bench.origin = subjects.Origin(bench)
+		results, meta = measure_all(args, bench)
+	except procs.Failed as e:
+		say(f"run.sh: {e}")
+		return 1
+	finally:
+		procs.end_all()
+		shutil.rmtree(work, ignore_errors=True)
+	text = report.report(results, meta, {r: rows.ROWS[r][1] for r in args.only},
+		{s: subjects.ALL[s].title for s in args.subjects}, subjects.BASE)
+	report.save(out, results, meta, text)
+	print(text)
+	say(f"results: {out}")
+	if meta["interrupted"]:
+		return 130
+	return 1 if results.remarks("failed") else 0
+
+
+if __name__ == "__main__":
+	sys.exit(main(sys.argv[1:]))

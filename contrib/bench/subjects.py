@@ -1,0 +1,352 @@
+"""The ways from a visitor to the same origin, each as it is set up here: direct, two nghttpx, ssh -R, adit."""
+
+import contextlib
+import getpass
+import grp
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import time
+
+import load
+from procs import ENVIRONMENT, Failed, Program, run
+
+START_SECONDS = 10
+NAME = "tunnel.test"
+
+TOOLS = ("nginx", "nghttpx", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "curl", "openssl")
+
+
+class Bench:
+	"""What all subjects share: folders, programs, ports, the origin's address, throw-away keys."""
+
+	def __init__(self, work, logs, build_dir, ports):
+		self.work, self.logs, self.ports = work, logs, ports
+		self.tools = {t: shutil.which(t, path=ENVIRONMENT["PATH"]) for t in TOOLS}
+		for program in ("aditd", "adit"):
+			self.tools[program] = self._built(program, build_dir)
+		self.build_dir = build_dir
+		self.origin = None
+
+	@staticmethod
+	def _built(program, build_dir):
+		if build_dir is None:
+			return shutil.which(program, path=ENVIRONMENT["PATH"])
+		for folder in ("src", "."):
+			path = os.path.abspath(os.path.join(build_dir, folder, program))
+			if os.access(path, os.X_OK) and os.path.isfile(path):
+				return path
+		return None
+
+	def file(self, name, text=None):
+		"""A path in the work folder, written when there is text."""
+		path = os.path.join(self.work, name)
+		if text is not None:
+			with open(path, "w", encoding="utf-8") as f:
+				f.write(text)
+		return path
+
+	def program(self, log, argv, **kwargs):
+		return Program(argv, os.path.join(self.logs, log + ".log"), cwd=self.work, **kwargs)
+
+	def must(self, argv):
+		status, out, err = run(argv, 20)
+		if status:
+			raise Failed(f"{os.path.basename(argv[0])} ended with status {status}: {(err or out).strip()[-200:]}")
+
+	def make_certificates(self):
+		"""A CA and a certificate for tunnel.test, valid for a day."""
+		new = [self.tools["openssl"], "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+			"-nodes", "-days", "1"]
+		self.must(new + ["-subj", "/CN=bench CA", "-keyout", self.file("ca.key"), "-out", self.file("ca.pem")])
+		self.must(new + ["-subj", f"/CN={NAME}", "-CA", self.file("ca.pem"), "-CAkey", self.file("ca.key"),
+			"-addext", f"subjectAltName=DNS:{NAME}", "-addext", "basicConstraints=critical,CA:FALSE",
+			"-keyout", self.file("server.key"), "-out", self.file("server.pem")])
+
+
+def wait_for_get(port, programs, seconds=START_SECONDS):
+	deadline = time.monotonic() + seconds
+	while time.monotonic() < deadline:
+		for p in programs:
+			p.check()
+		if load.small_get(port, 1) is not None:
+			return
+		time.sleep(0.02)
+	said = "; ".join(f"{p.name}: {p.last_line()}" for p in programs if p.last_line())
+	raise Failed(f"no answer to GET /13b within {seconds} s ({said or 'no message'})")
+
+
+# keepalive_requests: nginx closes a connection after 1000 requests by default, which would measure handshakes.
+# /upload: nginx reads the whole body first (memory, then a file in the work folder) and asks itself without it.
+NGINX = """\
+daemon off;
+%(user)s
+worker_processes 2;
+pid %(work)s/nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	default_type application/octet-stream;
+	sendfile on;
+	keepalive_requests 1000000000;
+	keepalive_timeout 600s;
+	send_timeout 600s;
+	client_max_body_size 0;
+	client_body_buffer_size 1m;
+	client_body_temp_path %(temp)s/body;
+	proxy_temp_path %(work)s/proxy;
+	fastcgi_temp_path %(work)s/fastcgi;
+	uwsgi_temp_path %(work)s/uwsgi;
+	scgi_temp_path %(work)s/scgi;
+	server {
+		listen 127.0.0.1:%(port)d backlog=4096;
+		listen 127.0.0.1:%(h2_port)d http2 backlog=4096;
+		root %(work)s/www;
+		location = /13b { return 200 "Hello, adit!\\n"; }
+		location = /upload {
+			proxy_pass http://127.0.0.1:%(port)d/received;
+			proxy_pass_request_body off;
+			proxy_set_header Content-Length 0;
+		}
+		location = /received { return 200 "received\\n"; }
+	}
+}
+"""
+
+
+class Origin:
+	"""nginx: /13b, /1m, /1g, and PUT /upload. Runs through all rounds."""
+
+	def __init__(self, bench):
+		self.bench = bench
+		self.port, self.h2_port = bench.ports.take(), bench.ports.take()
+		self.temp = None
+		www = bench.file("www")
+		os.mkdir(www)
+		for name, size in (("www/1m", load.MB), ("www/1g", load.GB), ("up", load.UP_BYTES)):
+			with open(bench.file(name), "wb") as f:
+				f.truncate(size)
+		self.up_file = bench.file("up")
+		self.program = None
+
+	def start(self):
+		b = self.bench
+		# Uploads go to memory where possible, so that no disk is measured.
+		self.temp = b.file("upload")
+		if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2 * load.UP_BYTES:
+			self.temp = os.path.join("/dev/shm", os.path.basename(b.work))
+		os.mkdir(self.temp, 0o700)
+		user = ""
+		if os.geteuid() == 0:
+			account = pwd.getpwuid(0)
+			user = f"user {account.pw_name} {grp.getgrgid(account.pw_gid).gr_name};"
+		conf = b.file("nginx.conf", NGINX % {"work": b.work, "temp": self.temp, "user": user, "port": self.port,
+			"h2_port": self.h2_port})
+		self.program = b.program("origin", [b.tools["nginx"], "-e", "stderr", "-p", b.work, "-c", conf]).start()
+		wait_for_get(self.port, [self.program])
+		# Now the file lies in the page cache, and the memory that uploads go to has been touched once.
+		load.download(b.tools, self.port, "/1g", load.GB)
+		load.upload(b.tools, self.port, self.up_file, load.UP_BYTES)
+
+	def stop(self):
+		if self.program:
+			self.program.stop()
+		if self.temp:
+			shutil.rmtree(self.temp, ignore_errors=True)
+
+
+class Subject:
+	"""One way to the origin. After start(), visitors reach it at `port`; `servers` and `clients` are the programs in
+	the middle, by side: `clients` stand beside the origin and dial out (for nghttpx: the hop next to the origin)."""
+
+	needs = ()
+
+	def __init__(self, bench):
+		self.bench = bench
+		self.port = self.h2_port = None
+		self.servers, self.clients = [], []
+
+	def missing(self):
+		"""Why it cannot run here, or None."""
+		gone = [t for t in self.needs if not self.bench.tools[t]]
+		return f"not installed: {', '.join(gone)}" if gone else None
+
+	def start(self):
+		self.launch()
+		if self.h2_port is None:
+			self.h2_port = self.port
+		wait_for_get(self.port, self.programs())
+		load.check(self.port)
+
+	def launch(self):
+		raise NotImplementedError
+
+	def programs(self):
+		return self.servers + self.clients
+
+	def check(self):
+		for p in self.programs():
+			p.check()
+
+	def pids(self, programs=None):
+		return [p.pid for p in (self.programs() if programs is None else programs)]
+
+	def stop(self):
+		for p in self.clients + self.servers:
+			p.stop()
+		self.servers, self.clients, self.h2_port = [], [], None
+
+
+class Direct(Subject):
+	name, title = "direct", "the origin itself, nothing in the middle"
+
+	def launch(self):
+		self.port, self.h2_port = self.bench.origin.port, self.bench.origin.h2_port
+
+
+class Nghttpx(Subject):
+	name, title = "nghttpx", "two nghttpx hops, HTTP/2 over TLS between them, one worker each"
+	needs = ("nghttpx", "openssl")
+	windows = ()
+
+	def launch(self):
+		b, bin_ = self.bench, self.bench.tools["nghttpx"]
+		common = [bin_, "--conf=/dev/null", "--workers=1", "--no-ocsp", "--log-level=ERROR", *self.windows]
+		inner = b.ports.take()
+		self.port = b.ports.take()
+		self.clients = [b.program(self.name + "-b", common + [f"--frontend=127.0.0.1,{inner}",
+			f"--backend=127.0.0.1,{b.origin.port}", b.file("server.key"), b.file("server.pem")]).start()]
+		self.servers = [b.program(self.name + "-a", common + [f"--frontend=127.0.0.1,{self.port};no-tls",
+			f"--backend=127.0.0.1,{inner};;proto=h2;tls;sni={NAME}", f"--cacert={b.file('ca.pem')}"]).start()]
+
+
+class NghttpxTuned(Nghttpx):
+	name, title = "nghttpx-tuned", "the same with windows of 1 MiB per stream and 16 MiB per connection"
+	windows = tuple(f"--{side}-http2-{window}" for side in ("frontend", "backend")
+		for window in ("window-size=1M", "connection-window-size=16M"))
+
+
+SSHD = """\
+ListenAddress 127.0.0.1
+Port %(port)d
+HostKey %(work)s/ssh_host
+AuthorizedKeysFile %(work)s/ssh_user.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PubkeyAuthentication yes
+PermitRootLogin prohibit-password
+AllowUsers %(user)s
+AllowTcpForwarding remote
+GatewayPorts no
+UseDNS no
+Compression no
+Ciphers aes128-gcm@openssh.com
+LogLevel INFO
+"""
+
+
+class Ssh(Subject):
+	name, title = "ssh", "OpenSSH -R with aes128-gcm, an sshd of its own on a high port"
+	needs = ("ssh", "sshd", "ssh-keygen")
+	PRIVSEP = "/run/sshd"
+
+	def __init__(self, bench):
+		super().__init__(bench)
+		self.made_privsep = False
+
+	def keys(self):
+		for name in ("ssh_host", "ssh_user"):
+			if not os.path.exists(self.bench.file(name)):
+				self.bench.must([self.bench.tools["ssh-keygen"], "-q", "-t", "ed25519", "-N", "", "-C", "bench",
+					"-f", self.bench.file(name)])
+
+	def launch(self):
+		b, user = self.bench, getpass.getuser()
+		self.keys()
+		if os.geteuid() == 0 and not os.path.isdir(self.PRIVSEP):
+			# Debian's sshd wants this folder when it runs as root; its own unit would have made it.
+			os.mkdir(self.PRIVSEP, 0o755)
+			self.made_privsep = True
+		sshd_port = b.ports.take()
+		self.port = b.ports.take()
+		conf = b.file("sshd_config", SSHD % {"port": sshd_port, "work": b.work, "user": user})
+		with open(b.file("ssh_host.pub"), encoding="ascii") as f:
+			known = b.file("known_hosts", f"[127.0.0.1]:{sshd_port} {f.read()}")
+		server = b.program("sshd", [b.tools["sshd"], "-D", "-e", "-f", conf]).start()
+		self.servers = [server]
+		deadline = time.monotonic() + START_SECONDS
+		while not listens(sshd_port):
+			server.check()
+			if time.monotonic() > deadline:
+				raise Failed(f"sshd does not listen after {START_SECONDS} s")
+			time.sleep(0.02)
+		options = ("IdentitiesOnly=yes", "IdentityAgent=none", f"UserKnownHostsFile={known}",
+			"GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "BatchMode=yes", "ExitOnForwardFailure=yes",
+			"Ciphers=aes128-gcm@openssh.com", "Compression=no", "LogLevel=ERROR")
+		self.clients = [b.program("ssh", [b.tools["ssh"], "-F", "/dev/null", "-N", "-T", "-p", sshd_port,
+			"-i", b.file("ssh_user"), *(w for o in options for w in ("-o", o)),
+			"-R", f"127.0.0.1:{self.port}:127.0.0.1:{b.origin.port}", f"{user}@127.0.0.1"]).start()]
+
+	def stop(self):
+		super().stop()
+		if self.made_privsep:
+			with contextlib.suppress(OSError):
+				os.rmdir(self.PRIVSEP)
+			self.made_privsep = False
+
+
+def listens(port):
+	"""Is a socket listening there? Asked of the kernel: a probing connection would be a client to sshd."""
+	with open("/proc/net/tcp", encoding="ascii") as f:
+		return any(w[1] == f"0100007F:{port:04X}" and w[3] == "0A" for w in map(str.split, f) if len(w) > 3)
+
+
+ADITD = """\
+domain: tunnel.test
+listen:
+  - address: 127.0.0.1:%(visitors)d
+  - address: 127.0.0.1:%(tunnels)d
+    tls:
+      certificate: %(work)s/server.pem
+      key: %(work)s/server.key
+tokens:
+  - name: b
+    sha256: %(sha256)s
+    names: ["*"]
+"""
+
+
+class Adit(Subject):
+	name, title = "adit", "aditd and adit, direct carrier over TLS"
+	needs = ("aditd", "adit", "openssl")
+
+	def missing(self):
+		gone = [p for p in ("aditd", "adit") if not self.bench.tools[p]]
+		if gone:
+			return f"{' and '.join(gone)} not found in {self.bench.build_dir or 'PATH; give --build-dir'}"
+		return super().missing()
+
+	def launch(self):
+		b, token = self.bench, secrets.token_urlsafe(32)
+		self.port, tunnels = b.ports.take(), b.ports.take()
+		conf = b.file("aditd.yaml", ADITD % {"visitors": self.port, "tunnels": tunnels, "work": b.work,
+			"sha256": hashlib.sha256(token.encode()).hexdigest()})
+		server = b.program("aditd", [b.tools["aditd"], "-c", conf]).start()
+		self.servers = [server]
+		server.wait_for("ready", START_SECONDS)
+		client = b.program("adit", [b.tools["adit"], "http", f"127.0.0.1:{b.origin.port}", "--name", "shop",
+			"--server", f"https://127.0.0.1:{tunnels}", "--server-name", NAME, "--ca", b.file("ca.pem")],
+			env={"ADIT_TOKEN": token, "XDG_STATE_HOME": b.file("state")}).start()
+		self.clients = [client]
+		client.wait_for("published", START_SECONDS)
+
+
+ALL = {c.name: c for c in (Direct, Nghttpx, NghttpxTuned, Ssh, Adit)}
+DEFAULT = ("direct", "nghttpx", "ssh", "adit")
+BASE = "nghttpx"

@@ -1,0 +1,73 @@
+/* carrier: one way for an ordered byte stream to cross today's network.
+ * Layer carrier. session/dialer climbs them on adit's side; edge answers them on aditd's.
+ *
+ * The stacks, top to bottom; each is a stream made of the one below:
+ *
+ *     direct           link bytes ∘ HTTP/1.1 Upgrade: adit ∘ TLS ∘ TCP
+ *
+ * Contract: every carrier starts as an HTTP request to /_adit/v1/LINKID/KIND with the bearer token, so an ingress can
+ * route and limit it and a stranger gets a 401 and nothing else. Nobody sends a link byte before the answer has come.
+ */
+#ifndef ADIT_CARRIER_CARRIER_H
+#define ADIT_CARRIER_CARRIER_H
+
+#include "base/buf.h"
+#include "http/head.h"
+#include "io/tls.h"
+
+#define CARRIER_PATH "/_adit/v1/"
+#define CARRIER_VERSION "1"
+/** 128 bits in hex. */
+#define CARRIER_LINK_ID_HEX 32
+/** Budget of the upgrade: from the request to its answer. */
+#define CARRIER_UPGRADE_MS 5000
+/** What is kept of a refusal's text for the user. */
+#define CARRIER_DETAIL_MAX 255
+
+/** What an attempt needs to know; borrowed during the call that starts it. */
+struct carrier_target {
+	const char *host;    /* the Host field: server name and port */
+	const char *link_id; /* hex */
+	const char *token;
+	const char *agent;   /* User-Agent */
+};
+
+/** How an attempt ended. */
+struct carrier_result {
+	struct stream *stream; /* the carrier, paused and without handler: the receiver's. NULL after an error */
+	struct buf *rest;      /* bytes that came behind the answer; the receiver takes them out during the call */
+	int err;
+	int status;            /* of the HTTP answer, 0 when there was none */
+	bool ours;             /* the answer carries Adit-Version: it is aditd's word and not an ingress's */
+	unsigned retry_after;  /* seconds, 0 = not said */
+	const char *detail;    /* one line, may be "" */
+};
+
+struct carrier_attempt;
+typedef void carrier_done_fn(void *arg, const struct carrier_result *r);
+
+/** One kind of carrier, adit's side. */
+struct carrier_kind {
+	const char *name;  /* as in --carrier and traces */
+	unsigned alpn;     /* TLS_OFFER_* that its connection offers */
+	/* Sets the carrier up over a connected stream, which it takes over. `done` is called once, from the loop, unless the
+	 * attempt is cancelled first. NULL: out of memory; the stream is the caller's still. */
+	struct carrier_attempt *(*start)(struct loop *l, struct stream *s, const struct carrier_target *t,
+	                                 carrier_done_fn *done, void *arg);
+	void (*cancel)(struct carrier_attempt **a);
+};
+
+extern const struct carrier_kind carrier_direct;
+
+/* ---- aditd's side */
+
+enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT };
+
+/** Is this path one of the tunnel's own endpoints? CARRIER_NONE when not, or when its link id is malformed. */
+enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LINK_ID_HEX + 1]);
+/** Does the path begin like one (so that it belongs to the tunnel and no visitor)? */
+bool carrier_path(struct str path);
+/** The bearer token of a request, .p NULL when there is none. Borrowed from the head. */
+struct str carrier_bearer(const struct head *h);
+
+#endif

@@ -1,0 +1,249 @@
+/* direct: HTTP/1.1 `Upgrade: adit`, then link bytes as they are. adit's side. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/digest.h"
+#include "carrier/carrier.h"
+#include "http/h1.h"
+
+/** Read at a time while the answer is awaited. */
+#define READ_BYTES 4096
+
+struct carrier_attempt {
+	struct loop *loop;
+	struct stream *stream;
+	struct h1_parser *parser;
+	struct buf out, rest;
+	struct timer timer;
+	struct task finish;
+	carrier_done_fn *done;
+	void *arg;
+	bool answered; /* the final head has come */
+	int err, status;
+	bool ours;
+	unsigned retry_after;
+	size_t detail_len;
+	char detail[CARRIER_DETAIL_MAX + 1];
+};
+
+static void release(struct carrier_attempt *a)
+{
+	timer_stop(&a->timer);
+	task_cancel(a->loop, &a->finish);
+	stream_free(&a->stream);
+	h1_free(&a->parser);
+	buf_clear(&a->out);
+	buf_clear(&a->rest);
+	free(a);
+}
+
+static void finish(void *arg)
+{
+	struct carrier_attempt *a = arg;
+	struct carrier_result r = {
+		.rest = &a->rest, .err = a->err, .status = a->status, .ours = a->ours, .retry_after = a->retry_after,
+		.detail = a->detail,
+	};
+
+	if (!a->err) {
+		r.stream = a->stream;
+		a->stream = NULL;
+		stream_pause(r.stream, true);
+		stream_own(r.stream, NULL, NULL);
+	}
+	timer_stop(&a->timer);
+	a->done(a->arg, &r);
+	release(a);
+}
+
+static void end(struct carrier_attempt *a, int err, const char *detail)
+{
+	a->err = err;
+	if (detail)
+		snprintf(a->detail, sizeof(a->detail), "%s", detail);
+	if (a->stream)
+		stream_pause(a->stream, true);
+	task_post(a->loop, &a->finish);
+}
+
+/* ---- the answer */
+
+static int err_of_status(int status)
+{
+	switch (status) {
+	case 401:
+		return ADIT_ERR_AUTH;
+	case 403:
+		return ADIT_ERR_FORBIDDEN;
+	case 429:
+	case 503:
+		return ADIT_ERR_LIMIT;
+	default:
+		return ADIT_ERR_PROTO;
+	}
+}
+
+static int on_head(void *arg, struct head *h, bool bodyless)
+{
+	struct carrier_attempt *a = arg;
+	uint64_t seconds;
+
+	(void)bodyless;
+	if (h->status < 200 && h->status != 101)
+		return 0;
+	a->answered = true;
+	a->status = h->status;
+	a->ours = fields_has(&h->fields, STR("adit-version"));
+	if (str_to_u64(fields_get(&h->fields, STR("retry-after")), &seconds) == 0 && seconds <= 3600)
+		a->retry_after = (unsigned)seconds;
+	if (h->status == 101 && !str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit")))
+		a->err = ADIT_ERR_PROTO;
+	else if (h->status != 101)
+		a->err = err_of_status(h->status);
+	return 0;
+}
+
+static int on_body(void *arg, const uint8_t *p, size_t n)
+{
+	struct carrier_attempt *a = arg;
+
+	for (size_t i = 0; i < n && a->detail_len < CARRIER_DETAIL_MAX; i++)
+		a->detail[a->detail_len++] = p[i] >= ' ' && p[i] < 127 ? (char)p[i] : ' ';
+	return 0;
+}
+
+static int on_end(void *arg, const struct fields *trailers)
+{
+	struct carrier_attempt *a = arg;
+
+	(void)trailers;
+	if (a->answered && a->err)
+		end(a, a->err, NULL);
+	return 0;
+}
+
+static const struct h1_events events = {on_head, on_body, on_end};
+
+static void parse(struct carrier_attempt *a, const uint8_t *p, size_t n)
+{
+	size_t used = 0;
+	int err = h1_parse(a->parser, p, n, &used);
+
+	if (err) {
+		end(a, ADIT_ERR_PROTO, h1_error_detail(a->parser));
+	} else if (a->status == 101 && !a->err) {
+		if (buf_add(&a->rest, p + used, n - used) < 0)
+			a->err = ADIT_ERR_NOMEM;
+		end(a, a->err, NULL);
+	}
+}
+
+static void on_readable(void *owner)
+{
+	struct carrier_attempt *a = owner;
+	uint8_t block[READ_BYTES];
+	ssize_t n = stream_read(a->stream, block, sizeof(block));
+
+	if (n == ADIT_ERR_AGAIN)
+		return;
+	if (n > 0)
+		parse(a, block, (size_t)n);
+	else if (a->answered && a->err)
+		end(a, a->err, NULL);
+	else
+		end(a, (int)n, stream_detail(a->stream));
+}
+
+static void on_writable(void *owner)
+{
+	struct carrier_attempt *a = owner;
+	struct iovec iov[4];
+
+	while (a->out.len) {
+		ssize_t n = stream_write(a->stream, iov, buf_iov(&a->out, iov, 4));
+
+		if (n < 0)
+			end(a, (int)n, stream_detail(a->stream));
+		if (n <= 0)
+			return;
+		buf_drop(&a->out, (size_t)n);
+	}
+}
+
+static const struct stream_handler handler = {on_readable, on_writable};
+
+static void on_timeout(void *arg)
+{
+	struct carrier_attempt *a = arg;
+
+	end(a, ADIT_ERR_TIMEOUT, "no answer to the upgrade request");
+}
+
+/* ---- the request */
+
+static int write_request(struct carrier_attempt *a, const struct carrier_target *t)
+{
+	struct head h;
+	char text[256];
+	enum h1_framing framing;
+	int err = 0;
+
+	head_init(&h);
+	h.minor = 1;
+	h.length = 0;
+	snprintf(text, sizeof(text), CARRIER_PATH "%s/direct", t->link_id);
+	err |= head_set(&h, HEAD_METHOD, STR("GET"));
+	err |= head_set(&h, HEAD_AUTHORITY, str_of(t->host));
+	err |= head_set(&h, HEAD_PATH, str_of(text));
+	err |= head_set(&h, HEAD_PROTOCOL, STR("adit"));
+	snprintf(text, sizeof(text), "Bearer %s", t->token);
+	err |= fields_add(&h.fields, STR("authorization"), str_of(text));
+	secret_wipe(text, sizeof(text));
+	err |= fields_add(&h.fields, STR("adit-version"), STR(CARRIER_VERSION));
+	err |= fields_add(&h.fields, STR("user-agent"), str_of(t->agent));
+	if (!err)
+		err = h1_write_request(&a->out, &h, &framing);
+	head_free(&h);
+	return err ? ADIT_ERR_NOMEM : 0;
+}
+
+static struct carrier_attempt *start(struct loop *l, struct stream *s, const struct carrier_target *t,
+                                     carrier_done_fn *done, void *arg)
+{
+	struct carrier_attempt *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->loop = l;
+	a->done = done;
+	a->arg = arg;
+	a->finish = (struct task){.run = finish, .arg = a};
+	timer_init(&a->timer, l, on_timeout, a);
+	a->parser = h1_new(H1_RESPONSE, &events, a);
+	if (!a->parser || write_request(a, t) < 0) {
+		release(a);
+		return NULL;
+	}
+	h1_expect(a->parser, STR("GET"));
+	a->stream = s;
+	timer_set(&a->timer, CARRIER_UPGRADE_MS);
+	stream_own(s, &handler, a);
+	stream_pause(s, false);
+	on_writable(a);
+	return a;
+}
+
+static void cancel(struct carrier_attempt **a)
+{
+	if (*a)
+		release(*a);
+	*a = NULL;
+}
+
+const struct carrier_kind carrier_direct = {
+	.name = "direct",
+	.alpn = TLS_OFFER_ADIT | TLS_OFFER_HTTP1,
+	.start = start,
+	.cancel = cancel,
+};

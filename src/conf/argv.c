@@ -1,0 +1,342 @@
+#include "conf/conf_int.h"
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION "0.1.0"
+#endif
+
+#include <stdlib.h>
+
+#include "base/err.h"
+
+/* ---- taking a command line apart */
+
+static int bad_usage(const struct conf_args *a, struct str found, const char *wanted, struct conf_error *e)
+{
+	return conf_say(e, "%s: found %s, wanted %s (see %s --help)", a->program, conf_quote(found).text, wanted,
+	                a->program);
+}
+
+/* Only the flag's name is shown, never what may stand behind its "=". */
+static int unknown_flag(const struct conf_args *a, struct str flag, struct conf_error *e)
+{
+	const struct opt *nearest = NULL;
+	struct conf_quoted q = conf_quote(flag);
+	size_t best = SIZE_MAX, quotes = q.text[0] == '"' ? 1 : 0, bare = 0;
+
+	while (bare < flag.n && flag.p[bare] == '-')
+		bare++;
+	for (size_t i = 0; i < OPT_COUNT; i++) {
+		const struct opt *o = &conf_options[i];
+		size_t d;
+
+		if (conf_section_of_server(o->section) != a->server || !o->flag[0] || !o->flag[1])
+			continue;
+		d = conf_distance((struct str){flag.p + bare, flag.n - bare}, str_of(o->flag));
+		if (d < best) {
+			best = d;
+			nearest = o;
+		}
+	}
+	return conf_say(e, "%s: %.*s: found an unknown flag, wanted %s%s", a->program,
+	                (int)(strlen(q.text) - 2 * quotes), q.text + quotes,
+	                nearest ? "perhaps --" : a->server ? "one of those that aditd --help lists" :
+	                                                     "one of those that adit --help lists",
+	                nearest ? nearest->flag : "");
+}
+
+/* A command line is public on its machine: ps shows it to every user. */
+static int refuse_token(const struct conf_args *a, struct conf_error *e)
+{
+	conf_say(e, "found a token in the command line, where everybody can read it, wanted %s", conf_token_ways);
+	return conf_blame_flag(e, a->program, "token");
+}
+
+static const struct opt *find_flag(const struct conf_args *a, struct str name)
+{
+	size_t dashes = name.n > 1 && name.p[1] == '-' ? 2 : 1;
+	struct str bare = {name.p + dashes, name.n - dashes};
+
+	/* one letter, one dash */
+	if ((dashes == 1) != (bare.n == 1))
+		return NULL;
+	return conf_option_flag(a->server, bare);
+}
+
+/* The flag at argv[*i], and its argument; `*i` is left at the last word used. */
+static int take_flag(struct conf_args *a, int argc, char **argv, int *i, struct conf_error *e)
+{
+	struct str name = str_of(argv[*i]), value = name;
+	const struct opt *o;
+
+	str_split(&value, '=', &name);
+	if (!a->server && str_eq(name, STR("--token")))
+		return refuse_token(a, e);
+	o = find_flag(a, name);
+	if (!o)
+		return unknown_flag(a, name, e);
+	if (a->given[o - conf_options]) {
+		conf_say(e, "found twice, wanted once");
+		return conf_blame_flag(e, a->program, o->flag);
+	}
+	if (!*o->argument) {
+		if (value.p) {
+			conf_say(e, "found an argument, wanted none");
+			return conf_blame_flag(e, a->program, o->flag);
+		}
+		a->given[o - conf_options] = "true";
+		return 0;
+	}
+	if (!value.p && *i + 1 < argc && (argv[*i + 1][0] != '-' || !argv[*i + 1][1]))
+		value = str_of(argv[++*i]);
+	if (!value.p) {
+		conf_say(e, "found no argument, wanted %s", o->argument);
+		return conf_blame_flag(e, a->program, o->flag);
+	}
+	a->given[o - conf_options] = value.p;
+	return 0;
+}
+
+static int take_word(struct conf_args *a, const char *word, struct conf_error *e)
+{
+	if (a->server)
+		return bad_usage(a, str_of(word), "flags only", e);
+	if (!a->command) {
+		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0)
+			return bad_usage(a, str_of(word), "http or start", e);
+		a->command = word;
+		return 0;
+	}
+	if (strcmp(a->command, "start") == 0 || a->origin)
+		return bad_usage(a, str_of(word), a->origin ? "one ORIGIN" : "flags only after start", e);
+	a->origin = word;
+	return 0;
+}
+
+/* What only fits one of adit's two commands. */
+static int check_command(const struct conf_args *a, struct conf_error *e)
+{
+	bool http;
+
+	if (!a->command)
+		return conf_say(e, "%s: found no command, wanted http or start (see adit --help)", a->program);
+	http = strcmp(a->command, "http") == 0;
+	if (http && !a->origin)
+		return conf_say(e, "%s: ORIGIN: found nothing, wanted %s", a->program, conf_origin_wanted);
+	if (http && a->call.file) {
+		conf_say(e, "found after http, wanted adit start -c FILE");
+		return conf_blame_flag(e, a->program, "c");
+	}
+	for (size_t i = 0; !http && i < OPT_COUNT; i++)
+		if (a->given[i] && conf_options[i].section == SECTION_TUNNEL) {
+			conf_say(e, "found after start, wanted %s in the file's tunnels", conf_options[i].key);
+			return conf_blame_flag(e, a->program, conf_options[i].flag);
+		}
+	return 0;
+}
+
+int conf_args_parse(struct conf_args *a, int argc, char **argv, struct conf_error *e)
+{
+	bool words_only = false;
+	int r = 0;
+
+	for (int i = 1; !r && i < argc; i++) {
+		if (words_only || argv[i][0] != '-' || !argv[i][1])
+			r = take_word(a, argv[i], e);
+		else if (strcmp(argv[i], "--") == 0)
+			words_only = true;
+		else
+			r = take_flag(a, argc, argv, &i, e);
+	}
+	if (!r)
+		r = conf_args_apply(a, a->server ? SECTION_SERVER_CALL : SECTION_CLIENT_CALL, &a->call, e);
+	if (!r && !a->server && !a->call.help && !a->call.version)
+		r = check_command(a, e);
+	return r;
+}
+
+void conf_args_clear(struct conf_args *a)
+{
+	free(a->call.file);
+	a->call.file = NULL;
+}
+
+int conf_args_apply(const struct conf_args *a, enum opt_section section, void *base, struct conf_error *e)
+{
+	for (size_t i = 0; i < OPT_COUNT; i++) {
+		const struct opt *o = &conf_options[i];
+
+		if (!a->given[i] || o->section != section)
+			continue;
+		if (conf_set(o, base, str_of(a->given[i]), "", e) < 0)
+			return conf_blame_flag(e, a->program, o->flag);
+	}
+	return 0;
+}
+
+int conf_blame(const struct conf_args *a, const struct conf_source *s, const struct opt *o, struct conf_error *e)
+{
+	if (s && !a->given[o - conf_options])
+		return conf_source_blame(s, o->key, e);
+	return conf_blame_flag(e, a->program, o->flag);
+}
+
+int conf_args_required(const struct conf_args *a, const struct conf_source *s, enum opt_section section,
+                       const void *base, struct conf_error *e)
+{
+	for (size_t i = 0; i < OPT_COUNT; i++) {
+		const struct opt *o = &conf_options[i];
+		void *set;
+
+		if (o->section != section || !conf_option_required(o))
+			continue;
+		/* every required field of a root is a pointer */
+		memcpy(&set, (const char *)base + o->offset, sizeof(set));
+		if (set)
+			continue;
+		conf_missing(o, "nothing", e);
+		return conf_blame(a, s, o, e);
+	}
+	return 0;
+}
+
+/* ---- what is printed */
+
+static void help_row(FILE *to, const struct opt *o)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "%s%s%s%s", o->flag[1] ? "--" : "-", o->flag, *o->argument ? " " : "",
+	         o->argument);
+	fprintf(to, "  %-24s %s", left, o->help);
+	if (*o->fallback && !conf_option_required(o) && *o->argument)
+		fprintf(to, " [%s]", o->fallback);
+	fputc('\n', to);
+}
+
+void conf_help(FILE *to, bool server)
+{
+	if (server)
+		fputs("Usage: aditd -c FILE [flags]\n"
+		      "       aditd --dev [--dev-dir DIR] [--dev-listen ADDRESS] [flags]\n"
+		      "       aditd --new-token\n"
+		      "\nThe tunnel server: publishes under public names what tunnel clients offer.\n\n", to);
+	else
+		fputs("Usage: adit http ORIGIN --server URL [flags]\n"
+		      "       adit start [-c FILE] [flags]\n"
+		      "\nThe tunnel client: publishes a local web server through a tunnel server.\n"
+		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n\n", to);
+	for (size_t i = 0; i < OPT_COUNT; i++)
+		if (*conf_options[i].flag && conf_section_of_server(conf_options[i].section) == server)
+			help_row(to, &conf_options[i]);
+	fputs(server ? "\nKeys of FILE: aditd.yaml(5)\n" : "\nKeys of FILE: adit(1)\n", to);
+}
+
+int conf_new_token(FILE *to)
+{
+	enum { PREFIX = 5, CHARS = 52 }; /* 32 bytes are 51.2 characters of base32 */
+	char token[PREFIX + CHARS + 1] = "adit_", hex[SHA256_HEX_LEN + 1];
+	uint8_t random[32], hash[SHA256_LEN];
+	int r;
+
+	random_bytes(random, sizeof(random));
+	base32_encode(random, sizeof(random), token + PREFIX, CHARS);
+	r = digest_sha256(token, strlen(token), hash);
+	if (!r) {
+		hex_encode(hash, sizeof(hash), hex);
+		fprintf(to, "%s\n"
+		        "# The line above is for the tunnel client: its token_file or ADIT_TOKEN. For aditd.yaml:\n"
+		        "# tokens:\n"
+		        "#   - name: NAME\n"
+		        "#     sha256: %s\n"
+		        "#     names: [\"*\"]\n", token, hex);
+	}
+	secret_wipe(random, sizeof(random));
+	secret_wipe(token, sizeof(token));
+	return r;
+}
+
+/* Standard output may be a full disk, and then the token is lost. */
+static enum conf_action printed(const struct conf_args *a, FILE *to, struct conf_error *e)
+{
+	if (fflush(to) == 0 && !ferror(to))
+		return CONF_DONE;
+	conf_say(e, "%s: found that standard output cannot be written, wanted room for it", a->program);
+	return CONF_FAILED;
+}
+
+/* CONF_RUN: nothing was asked for. */
+static enum conf_action answer(const struct conf_args *a, FILE *to, struct conf_error *e)
+{
+	if (a->call.help) {
+		conf_help(to, a->server);
+	} else if (a->call.version) {
+		fprintf(to, "%s %s\n", a->program, PACKAGE_VERSION);
+	} else if (a->call.new_token) {
+		if (conf_new_token(to) < 0) {
+			conf_nomem(e);
+			return CONF_FAILED;
+		}
+	} else {
+		return CONF_RUN;
+	}
+	return printed(a, to, e);
+}
+
+/* ---- the two programs */
+
+enum conf_action conf_server_call(FILE *to, int argc, char **argv, struct conf_server **out, struct conf_error *e)
+{
+	struct conf_args a = {.program = "aditd", .server = true};
+	enum conf_action action = CONF_FAILED;
+
+	*out = NULL;
+	if (conf_args_parse(&a, argc, argv, e) == 0)
+		action = answer(&a, to, e);
+	if (action == CONF_RUN && conf_server_build(&a, out, e) < 0)
+		action = CONF_FAILED;
+	if (action == CONF_RUN && a.call.check_config) {
+		fprintf(to, "%s: ok (%zu listeners, %zu tokens)\n", a.call.file, (*out)->listen_count,
+		        (*out)->token_count);
+		conf_server_free(out);
+		action = printed(&a, to, e);
+	}
+	conf_args_clear(&a);
+	return action;
+}
+
+enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **out, struct conf_error *e)
+{
+	return conf_server_call(stdout, argc, argv, out, e);
+}
+
+int conf_server_reread(int argc, char **argv, struct conf_server **out, struct conf_error *e)
+{
+	return conf_server_argv(argc, argv, out, e) == CONF_RUN ? 0 : ADIT_ERR_CONFIG;
+}
+
+enum conf_action conf_client_call(FILE *to, int argc, char **argv, struct conf_client **out, struct conf_error *e)
+{
+	struct conf_args a = {.program = "adit"};
+	enum conf_action action = CONF_FAILED;
+
+	*out = NULL;
+	if (conf_args_parse(&a, argc, argv, e) == 0)
+		action = answer(&a, to, e);
+	if (action == CONF_RUN && conf_client_build(&a, out, e) < 0)
+		action = CONF_FAILED;
+	conf_args_clear(&a);
+	return action;
+}
+
+enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e)
+{
+	return conf_client_call(stdout, argc, argv, out, e);
+}
+
+int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e)
+{
+	return conf_client_argv(argc, argv, out, e) == CONF_RUN ? 0 : ADIT_ERR_CONFIG;
+}

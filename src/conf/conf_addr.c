@@ -1,0 +1,339 @@
+#include "conf/conf_int.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+
+/** sun_path without its NUL. */
+#define UNIX_PATH_MAX 107
+
+static bool is_ldh(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+/* One DNS label in lower case; `also` may stand in it anywhere. */
+static bool is_label(struct str s, char also)
+{
+	if (!s.n || s.n > 63 || s.p[0] == '-' || s.p[s.n - 1] == '-')
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!is_ldh(s.p[i]) && (!also || s.p[i] != also))
+			return false;
+	return true;
+}
+
+static bool all_digits(struct str s)
+{
+	uint64_t ignored;
+
+	return str_to_u64(s, &ignored) == 0;
+}
+
+/* Labels with dots between; `count` says how many. An address is none: the last label is not a number. */
+static bool is_labels(struct str s, char also, size_t *count)
+{
+	struct str rest = s, label;
+	bool number = false;
+
+	*count = 0;
+	if (!s.n || s.n > 253)
+		return false;
+	while (str_split(&rest, '.', &label)) {
+		if (!is_label(label, also))
+			return false;
+		number = all_digits(label);
+		++*count;
+	}
+	return *count == 1 || !number;
+}
+
+const char *conf_name_wrong(struct str name, bool pattern)
+{
+	size_t labels;
+
+	if (!is_labels(name, pattern ? '*' : '\0', &labels))
+		return pattern ? "a name of a-z, 0-9, \"-\" and \"*\" (at most 63), or a custom domain"
+		               : "a name of a-z, 0-9 and \"-\" (at most 63), or a custom domain";
+	if (str_starts(name, STR("r-")))
+		return "a name that does not begin with \"r-\": those are for random names";
+	return NULL;
+}
+
+bool conf_is_domain(struct str s)
+{
+	size_t labels;
+
+	return is_labels(s, '\0', &labels) && !all_digits(s);
+}
+
+bool conf_ip(struct str s, struct in6_addr *out, bool *v4)
+{
+	char z[INET6_ADDRSTRLEN];
+	struct in_addr a;
+
+	if (!s.n || s.n >= sizeof(z))
+		return false;
+	memcpy(z, s.p, s.n);
+	z[s.n] = '\0';
+	if (inet_pton(AF_INET, z, &a) == 1) {
+		memset(out, 0, sizeof(*out));
+		out->s6_addr[10] = out->s6_addr[11] = 0xff;
+		memcpy(out->s6_addr + 12, &a, 4);
+		*v4 = true;
+		return true;
+	}
+	*v4 = false;
+	return inet_pton(AF_INET6, z, out) == 1;
+}
+
+static bool is_loopback_ip(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
+}
+
+bool conf_is_loopback(struct str host)
+{
+	struct in6_addr a;
+	bool v4;
+
+	if (conf_ip(host, &a, &v4))
+		return is_loopback_ip(&a);
+	return str_eq_nocase(host, STR("localhost"));
+}
+
+/* Looser than a domain: hosts of a private network may have "_" and capital letters. */
+bool conf_is_host(struct str s)
+{
+	char low[254];
+	struct in6_addr a;
+	size_t labels;
+	bool v4;
+
+	if (conf_ip(s, &a, &v4))
+		return true;
+	if (s.n >= sizeof(low))
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		low[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] | 0x20) : s.p[i];
+	return is_labels((struct str){low, s.n}, '_', &labels) && !all_digits(s);
+}
+
+static bool parse_port(struct str s, unsigned lowest, uint16_t *out)
+{
+	uint64_t v;
+
+	if (s.n > 5 || str_to_u64(s, &v) < 0 || v < lowest || v > UINT16_MAX)
+		return false;
+	*out = (uint16_t)v;
+	return true;
+}
+
+/* HOST, HOST:PORT, [IPv6], [IPv6]:PORT; `port` is empty (p NULL) when there is none. */
+static bool split_port(struct str s, struct str *host, struct str *port)
+{
+	const char *end, *colon;
+
+	*port = (struct str){NULL, 0};
+	if (s.n && s.p[0] == '[') {
+		struct in6_addr a;
+		bool v4;
+
+		end = memchr(s.p, ']', s.n);
+		if (!end)
+			return false;
+		*host = (struct str){s.p + 1, (size_t)(end - s.p) - 1};
+		if (!conf_ip(*host, &a, &v4) || v4)
+			return false;
+		end++;
+		if (end == s.p + s.n)
+			return true;
+		if (*end != ':')
+			return false;
+		*port = (struct str){end + 1, s.n - (size_t)(end + 1 - s.p)};
+		return true;
+	}
+	colon = s.n ? memchr(s.p, ':', s.n) : NULL;
+	*host = (struct str){s.p, colon ? (size_t)(colon - s.p) : s.n};
+	if (colon)
+		*port = (struct str){colon + 1, s.n - host->n - 1};
+	return true;
+}
+
+static bool is_unix(struct str s, struct str *path)
+{
+	if (!str_starts(s, STR("unix:")))
+		return false;
+	*path = (struct str){s.p + 5, s.n - 5};
+	return true;
+}
+
+bool conf_is_listen_address(struct str s, bool *loopback)
+{
+	struct str host, port, path;
+	struct in6_addr a;
+	uint16_t number;
+	bool v4;
+
+	*loopback = true;
+	if (is_unix(s, &path))
+		return path.n > 0 && path.n <= UNIX_PATH_MAX;
+	if (!split_port(s, &host, &port) || !port.p || !parse_port(port, 0, &number))
+		return false;
+	*loopback = host.n && conf_is_loopback(host);
+	return !host.n || conf_ip(host, &a, &v4);
+}
+
+int conf_url_parse(struct str text, const char *wanted, struct conf_url *out, struct conf_error *e)
+{
+	struct str rest = text, port;
+	const char *end;
+
+	/* before any quoting: what stands before the @ may be a password */
+	if (text.n && memchr(text.p, '@', text.n))
+		return conf_say(e, "found a user name or password in the URL, wanted %s", wanted);
+	if (!str_starts(text, STR("http://")) && !str_starts(text, STR("https://")))
+		return conf_found(e, text, wanted);
+	out->tls = text.p[4] == 's';
+	rest.p += out->tls ? 8 : 7;
+	rest.n -= out->tls ? 8 : 7;
+	end = rest.p;
+	while (end < rest.p + rest.n && !strchr("/?#", *end))
+		end++;
+	if (rest.p + rest.n - end > 1 || (end < rest.p + rest.n && *end != '/'))
+		return conf_say(e, "found a path or query in %s, wanted %s", conf_quote(text).text, wanted);
+	rest.n = (size_t)(end - rest.p);
+	out->port = out->tls ? 443 : 80;
+	if (!split_port(rest, &out->host, &port) || !conf_is_host(out->host))
+		return conf_found(e, text, wanted);
+	if (port.p && !parse_port(port, 1, &out->port))
+		return conf_found(e, text, wanted);
+	return 0;
+}
+
+const char conf_origin_wanted[] = "PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH";
+
+static int set_origin_host(struct conf_tunnel *t, struct str host, uint16_t port, struct conf_error *e)
+{
+	free(t->origin_unix);
+	t->origin_unix = NULL;
+	t->origin_port = port;
+	return conf_replace(&t->origin_host, host, e);
+}
+
+static int set_origin_unix(struct conf_tunnel *t, struct str path, struct conf_error *e)
+{
+	free(t->origin_host);
+	t->origin_host = NULL;
+	t->origin_port = 0;
+	return conf_replace(&t->origin_unix, path, e);
+}
+
+static bool has_scheme(struct str s)
+{
+	for (size_t i = 0; i + 2 < s.n; i++)
+		if (memcmp(s.p + i, "://", 3) == 0)
+			return true;
+	return false;
+}
+
+int conf_set_origin(struct conf_tunnel *t, struct str text, struct conf_error *e)
+{
+	struct conf_url url;
+	struct str host, port, path;
+	uint16_t number;
+
+	if (conf_replace(&t->origin, text, e) < 0)
+		return ADIT_ERR_CONFIG;
+	if (is_unix(text, &path)) {
+		if (!path.n || path.n > UNIX_PATH_MAX)
+			return conf_found(e, text, "unix:PATH, the path at most 107 bytes");
+		return set_origin_unix(t, path, e);
+	}
+	if (parse_port(text, 1, &number))
+		return set_origin_host(t, STR("127.0.0.1"), number, e);
+	if (str_starts(text, STR("https:")) || str_starts(text, STR("h2c:")))
+		return conf_say(e, "found an %s origin, wanted http:// (others are not supported by this version)",
+		                text.p[1] == 't' ? "https" : "h2c");
+	if (has_scheme(text)) {
+		if (conf_url_parse(text, conf_origin_wanted, &url, e) < 0)
+			return ADIT_ERR_CONFIG;
+		return set_origin_host(t, url.host, url.port, e);
+	}
+	if (text.n && memchr(text.p, '@', text.n))
+		return conf_say(e, "found a user name or password, wanted %s", conf_origin_wanted);
+	if (!split_port(text, &host, &port) || !port.p || !parse_port(port, 1, &number) || !conf_is_host(host))
+		return conf_found(e, text, conf_origin_wanted);
+	return set_origin_host(t, host, number, e);
+}
+
+int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e)
+{
+	struct conf_error why;
+
+	if (conf_set_origin(out, str_of(text), &why) < 0)
+		return conf_say(e, "origin: %s", why.text);
+	return 0;
+}
+
+static int add_proxy_block(struct conf_server *c, const struct conf_cidr *block, struct conf_error *e)
+{
+	struct conf_cidr *more = realloc(c->trusted_proxies, (c->trusted_count + 1) * sizeof(*more));
+
+	if (!more)
+		return conf_nomem(e);
+	c->trusted_proxies = more;
+	more[c->trusted_count++] = *block;
+	return 0;
+}
+
+int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e)
+{
+	static const char wanted[] = "an address, a block such as 10.0.0.0/8, or unix";
+	struct str rest = text, address = text;
+	struct conf_cidr block;
+	uint64_t bits;
+	bool v4;
+
+	if (str_eq(text, STR("unix"))) {
+		c->trust_unix = true;
+		return 0;
+	}
+	str_split(&rest, '/', &address);
+	if (!conf_ip(address, &block.address, &v4))
+		return conf_found(e, text, wanted);
+	bits = v4 ? 32 : 128;
+	if (rest.p && (str_to_u64(rest, &bits) < 0 || bits > (v4 ? 32 : 128)))
+		return conf_found(e, text, wanted);
+	block.bits = (unsigned)bits + (v4 ? 96 : 0);
+	return add_proxy_block(c, &block, e);
+}
+
+static bool in_block(const struct conf_cidr *block, const struct in6_addr *a)
+{
+	unsigned whole = block->bits / 8, rest = block->bits % 8;
+
+	if (memcmp(block->address.s6_addr, a->s6_addr, whole) != 0)
+		return false;
+	return !rest || ((block->address.s6_addr[whole] ^ a->s6_addr[whole]) >> (8 - rest)) == 0;
+}
+
+bool conf_trusts(const struct conf_server *c, const char *address)
+{
+	struct str s = str_of(address);
+	const char *zone = s.n ? memchr(s.p, '%', s.n) : NULL;
+	struct in6_addr a;
+	bool v4;
+
+	if (str_eq(s, STR("unix")))
+		return c->trust_unix;
+	if (zone)
+		s.n = (size_t)(zone - s.p);
+	if (!conf_ip(s, &a, &v4))
+		return false;
+	for (size_t i = 0; i < c->trusted_count; i++)
+		if (in_block(&c->trusted_proxies[i], &a))
+			return true;
+	return false;
+}

@@ -1,0 +1,181 @@
+/* conf_int: the option table as C, and the parts of conf that share it.
+ * For src/conf/ and its tests only.
+ * A value's parser writes "found X, wanted Y" to the error; who knows where the value stood puts that in front
+ * (conf_blame_line, conf_blame_flag). So there is one text for a bad value, wherever it came from.
+ */
+#ifndef ADIT_CONF_CONF_INT_H
+#define ADIT_CONF_CONF_INT_H
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "conf/conf.h"
+
+enum opt_section {
+	SECTION_SERVER, SECTION_LISTEN, SECTION_TLS, SECTION_TOKEN, SECTION_SERVER_CALL,
+	SECTION_CLIENT, SECTION_TUNNEL, SECTION_CLIENT_CALL
+};
+
+enum opt_kind {
+	KIND_BOOL, KIND_UINT, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
+	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_NAME, KIND_ORIGIN,
+	KIND_HOST_HEADER,
+	/* not scalars: */
+	KIND_PATTERNS, KIND_PROXIES, KIND_LIST, KIND_MAP
+};
+
+struct opt_type {
+	enum opt_kind kind;
+	unsigned least, most;    /* KIND_UINT */
+	const char *choices;     /* KIND_CHOICE: "text|json" */
+	enum opt_section items;  /* KIND_LIST, KIND_MAP */
+};
+
+/** One row of conf/opts.def. */
+struct opt {
+	enum opt_section section;
+	const char *key, *flag, *argument;
+	struct opt_type type;
+	size_t offset;
+	const char *fallback, *help;
+};
+
+enum {
+#define X(section, key, flag, argument, type, field, fallback, help) OPT_ROW_##section##field,
+#include "conf/opts.def"
+#undef X
+	OPT_COUNT
+};
+
+extern const struct opt conf_options[OPT_COUNT];
+
+/** Options of the command line that are no settings. */
+struct conf_call {
+	bool help, version, check_config, new_token;
+	char *file;
+};
+
+/** NULL when there is none. */
+const struct opt *conf_option(enum opt_section section, struct str key);
+bool conf_option_required(const struct opt *o);
+/** The row with this flag that the program `server` (else adit) takes. */
+const struct opt *conf_option_flag(bool server, struct str flag);
+bool conf_section_of_server(enum opt_section section);
+
+/** Does a typed `word` look like `known`? How far off it is: 0 = the same, SIZE_MAX = not alike. */
+size_t conf_distance(struct str word, struct str known);
+
+/* ---- errors (conf_error.c): all return ADIT_ERR_CONFIG */
+
+/** A found value for a message: quoted, control bytes escaped, cut; what looks like a token is not shown. */
+struct conf_quoted {
+	char text[104];
+};
+struct conf_quoted conf_quote(struct str s);
+
+int conf_say(struct conf_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int conf_found(struct conf_error *e, struct str found, const char *wanted);
+/** "found X, the same as LIST[INDEX], wanted another WHAT" */
+int conf_same(struct conf_error *e, const char *found, const char *list, size_t index, const char *what);
+int conf_nomem(struct conf_error *e);
+/** Puts "FILE:LINE: PATH: " in front ("PATH: " only when there is a path). */
+int conf_blame_line(struct conf_error *e, const char *file, size_t line, const char *path);
+/** Puts "PROGRAM: --FLAG: " in front. */
+int conf_blame_flag(struct conf_error *e, const char *program, const char *flag);
+
+/* ---- values (conf_value.c, conf_addr.c): 0, or ADIT_ERR_CONFIG with "found X, wanted Y" in `e` */
+
+/** Sets the row's field in `base` from text. Relative paths are put below `folder` ("" = leave them). */
+int conf_set(const struct opt *o, void *base, struct str text, const char *folder, struct conf_error *e);
+/** Gives all fields of the section their defaults. */
+int conf_defaults(enum opt_section section, void *base, struct conf_error *e);
+/** "found NOTHING" with what the row wants. */
+int conf_missing(const struct opt *o, const char *found, struct conf_error *e);
+/** What a row wants, for messages. */
+void conf_wanted(const struct opt *o, char *out, size_t size);
+/** `path` itself or below `folder`; NULL: out of memory. */
+char *conf_path(const char *folder, struct str path);
+/** Frees `*to` and makes it a copy of `s`. */
+int conf_replace(char **to, struct str s, struct conf_error *e);
+/** One more entry, zeroed, at the end of the list that holds `items`; NULL: out of memory. */
+void *conf_add_item(enum opt_section items, void *base);
+int conf_add_pattern(struct conf_token *t, struct str text, struct conf_error *e);
+int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e);
+
+/** Why this is no name (pattern: a name with `*` in it): what was wanted instead; NULL when it is one. Lower case. */
+const char *conf_name_wrong(struct str name, bool pattern);
+bool conf_is_domain(struct str s);
+/** Textual IP address without brackets; IPv4 as mapped IPv6. */
+bool conf_ip(struct str s, struct in6_addr *out, bool *v4);
+bool conf_is_loopback(struct str host);
+bool conf_is_host(struct str s);
+/** "127.0.0.1:80", "[::1]:80", ":80", "unix:PATH". */
+bool conf_is_listen_address(struct str s, bool *loopback);
+
+/** Where a URL points; the host without brackets, borrowed from the text. */
+struct conf_url {
+	bool tls;
+	struct str host;
+	uint16_t port;
+};
+
+/** "http[s]://HOST[:PORT][/]" and no more; `wanted` ends the message. */
+int conf_url_parse(struct str text, const char *wanted, struct conf_url *out, struct conf_error *e);
+extern const char conf_origin_wanted[];
+/** How a token may come, for messages. */
+extern const char conf_token_ways[];
+/** Sets origin and its parts; the path of a unix origin is left as it is. */
+int conf_set_origin(struct conf_tunnel *t, struct str text, struct conf_error *e);
+
+/* ---- files (conf.c) */
+
+#define CONF_FILE_MAX (1024 * 1024)
+/** Nesting of lists and mappings: the deepest real file has 4. */
+#define CONF_DEPTH_MAX 16
+
+struct conf_source;
+
+/** Reads and parses a YAML file. The whole line is in `e` after an error. */
+int conf_source_open(struct conf_source **out, const char *program, const char *file, struct conf_error *e);
+/** Sets everything that the file says. The whole line is in `e` after an error. */
+int conf_source_walk(struct conf_source *s, enum opt_section root, void *base, struct conf_error *e);
+/** Puts file, line and path before the error, for something found wrong after the walk. */
+int conf_source_blame(const struct conf_source *s, const char *path, struct conf_error *e);
+void conf_source_close(struct conf_source **s);
+
+/** A file of at most `max` bytes, and a NUL not counted. 0, ADIT_ERR_SYS (errno), _NOMEM or _LIMIT (bigger). */
+int conf_slurp(const char *file, size_t max, char **out, size_t *len);
+
+/* ---- the command line (argv.c) and the checks of the whole (conf_server.c, conf_client.c) */
+
+/** A command line, taken apart. */
+struct conf_args {
+	const char *program;
+	bool server;
+	const char *command;            /* adit: "http" or "start" */
+	const char *origin;
+	const char *given[OPT_COUNT];   /* what flags were given, by row; NULL = not */
+	struct conf_call call;
+};
+
+/** Says who set the row: the flag if it was given, else the place in the file, else the flag that is missing. */
+int conf_blame(const struct conf_args *a, const struct conf_source *s, const struct opt *o, struct conf_error *e);
+int conf_args_parse(struct conf_args *a, int argc, char **argv, struct conf_error *e);
+/** Sets what flags of this section said. */
+int conf_args_apply(const struct conf_args *a, enum opt_section section, void *base, struct conf_error *e);
+/** An error when a required row of the section was set neither by the file nor by a flag. */
+int conf_args_required(const struct conf_args *a, const struct conf_source *s, enum opt_section section,
+                       const void *base, struct conf_error *e);
+void conf_args_clear(struct conf_args *a);
+
+int conf_server_build(const struct conf_args *a, struct conf_server **out, struct conf_error *e);
+int conf_client_build(const struct conf_args *a, struct conf_client **out, struct conf_error *e);
+
+void conf_help(FILE *to, bool server);
+/** A new token and the entry for aditd.yaml. */
+int conf_new_token(FILE *to);
+/** conf_server_argv and conf_client_argv, printing to `to`. */
+enum conf_action conf_server_call(FILE *to, int argc, char **argv, struct conf_server **out, struct conf_error *e);
+enum conf_action conf_client_call(FILE *to, int argc, char **argv, struct conf_client **out, struct conf_error *e);
+
+#endif

@@ -1,0 +1,184 @@
+#include "conf/conf_int.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+
+/** What the checks of a file share. */
+struct check {
+	const struct conf_server *c;
+	const struct conf_source *source;
+	struct conf_error *e;
+};
+
+static int blame(const struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The path's text comes from a format: "tokens[3].name". */
+static int blame(const struct check *k, const char *format, ...)
+{
+	char path[64];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	return conf_source_blame(k->source, path, k->e);
+}
+
+static bool any_port(const char *address)
+{
+	size_t n = strlen(address);
+
+	return n >= 2 && strcmp(address + n - 2, ":0") == 0;
+}
+
+static int check_listeners(const struct check *k)
+{
+	for (size_t i = 0; i < k->c->listen_count; i++)
+		for (size_t j = 0; j < i; j++) {
+			const char *address = k->c->listen[i].address;
+
+			if (strcmp(address, k->c->listen[j].address) != 0 || any_port(address))
+				continue;
+			conf_same(k->e, address, "listen", j, "address");
+			return blame(k, "listen[%zu].address", i);
+		}
+	return 0;
+}
+
+static int check_twins(const struct check *k, size_t i, size_t j)
+{
+	const struct conf_token *a = &k->c->tokens[i], *b = &k->c->tokens[j];
+
+	if (strcmp(a->name, b->name) == 0) {
+		conf_same(k->e, a->name, "tokens", j, "name");
+		return blame(k, "tokens[%zu].name", i);
+	}
+	if (memcmp(a->sha256, b->sha256, SHA256_LEN) == 0) {
+		conf_say(k->e, "found the hash of tokens[%zu], wanted a token of its own", j);
+		return blame(k, "tokens[%zu].sha256", i);
+	}
+	return 0;
+}
+
+/* "shop.tunnel.test" as a custom domain would be the name "shop" of somebody else by another spelling. */
+static bool is_below(struct str name, struct str domain)
+{
+	struct str end = {name.p + name.n - domain.n, domain.n};
+
+	if (name.n < domain.n || !str_eq(end, domain))
+		return false;
+	return name.n == domain.n || end.p[-1] == '.';
+}
+
+static int check_patterns(const struct check *k, size_t i)
+{
+	const struct conf_token *t = &k->c->tokens[i];
+
+	for (size_t n = 0; n < t->name_count; n++) {
+		if (!is_below(str_of(t->names[n]), str_of(k->c->domain)))
+			continue;
+		conf_say(k->e, "found %s, wanted a bare name, or a custom domain outside of %s",
+		         conf_quote(str_of(t->names[n])).text, k->c->domain);
+		return blame(k, "tokens[%zu].names[%zu]", i, n);
+	}
+	return 0;
+}
+
+static int check_tokens(const struct check *k)
+{
+	for (size_t i = 0; i < k->c->token_count; i++) {
+		if (check_patterns(k, i) < 0)
+			return ADIT_ERR_CONFIG;
+		for (size_t j = 0; j < i; j++)
+			if (check_twins(k, i, j) < 0)
+				return ADIT_ERR_CONFIG;
+	}
+	return 0;
+}
+
+static int from_file(const struct conf_args *a, struct conf_server *c, struct conf_error *e)
+{
+	struct conf_source *source;
+	struct check k = {c, NULL, e};
+	int r;
+
+	if (!a->call.file) {
+		conf_say(e, "found nothing, wanted -c FILE (or --dev, to try things out)");
+		return conf_blame_flag(e, a->program, "c");
+	}
+	c->file = str_dup(str_of(a->call.file));
+	if (!c->file)
+		return conf_nomem(e);
+	r = conf_source_open(&source, a->program, a->call.file, e);
+	if (r < 0)
+		return r;
+	k.source = source;
+	r = conf_source_walk(source, SECTION_SERVER, c, e);
+	if (!r)
+		r = conf_args_required(a, source, SECTION_SERVER, c, e);
+	if (!r)
+		r = check_listeners(&k);
+	if (!r)
+		r = check_tokens(&k);
+	conf_source_close(&source);
+	return r;
+}
+
+static bool given(const struct conf_args *a, const char *flag)
+{
+	return a->given[conf_option_flag(true, str_of(flag)) - conf_options] != NULL;
+}
+
+static int check_flags(const struct conf_args *a, struct conf_error *e)
+{
+	static const char *const only_dev[] = {"dev-dir", "dev-listen"};
+
+	if (given(a, "dev") && a->call.file) {
+		conf_say(e, "found together with -c, wanted one of them");
+		return conf_blame_flag(e, a->program, "dev");
+	}
+	if (given(a, "dev") && a->call.check_config) {
+		conf_say(e, "found together with --dev, wanted -c FILE");
+		return conf_blame_flag(e, a->program, "check-config");
+	}
+	for (size_t i = 0; i < sizeof(only_dev) / sizeof(only_dev[0]); i++)
+		if (given(a, only_dev[i]) && !given(a, "dev")) {
+			conf_say(e, "found without --dev, wanted both");
+			return conf_blame_flag(e, a->program, only_dev[i]);
+		}
+	return 0;
+}
+
+static int for_dev(struct conf_server *c, struct conf_error *e)
+{
+	c->dev = true;
+	if (conf_replace(&c->domain, STR("localhost"), e) < 0)
+		return ADIT_ERR_CONFIG;
+	return c->dev_address ? 0 : conf_replace(&c->dev_address, STR("127.0.0.1:8443"), e);
+}
+
+int conf_server_build(const struct conf_args *a, struct conf_server **out, struct conf_error *e)
+{
+	struct conf_server *c = calloc(1, sizeof(*c));
+	bool dev = given(a, "dev");
+	int r;
+
+	*out = NULL;
+	if (!c)
+		return conf_nomem(e);
+	r = check_flags(a, e);
+	if (!r)
+		r = conf_defaults(SECTION_SERVER, c, e);
+	if (!r && !dev)
+		r = from_file(a, c, e);
+	if (!r)
+		r = conf_args_apply(a, SECTION_SERVER, c, e);
+	if (!r && dev)
+		r = for_dev(c, e);
+	if (r < 0)
+		conf_server_free(&c);
+	*out = c;
+	return r;
+}

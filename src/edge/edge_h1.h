@@ -1,0 +1,66 @@
+/* edge_h1: one HTTP/1.1 connection to us: reads requests, is the asking half of their exchanges, writes responses.
+ * Layer edge. The edge owns visitors' connections, admin its own.
+ * Invariants: one exchange at a time, in order (pipelined requests wait unread); at most EDGE_H1_BUFFER body bytes and
+ * one socket read are held each way; a response that was cut is never made to look complete.
+ *
+ *              first byte            head complete              request and response ended
+ *     IDLE ──────────────► HEAD ──────────────────► EXCHANGE ──────────────────────────────► IDLE | LINGER
+ *       │ idle 75 s          │ 10 s, bad head: 4xx      │ 101                                      │ 2 s
+ *       ▼                    ▼                          ▼                                          ▼
+ *     closed              LINGER                    TUNNEL (bytes as they come) ───────────────► closed
+ *
+ *     IDLE ─ edge_h1_switch ─► SWITCHED: the connection becomes a carrier
+ */
+#ifndef ADIT_EDGE_EDGE_H1_H
+#define ADIT_EDGE_EDGE_H1_H
+
+#include "base/buf.h"
+#include "http/half.h"
+#include "http/head.h"
+#include "io/stream.h"
+
+/** Response body taken ahead of a visitor's socket: two reads' worth. */
+#define EDGE_H1_BUFFER (128u * 1024)
+/** From the connection's, or the head's, first byte to the head's last; absolute. */
+#define EDGE_H1_HEAD_MS 10000
+/** Between requests; browsers and nginx use 60 to 75 s. */
+#define EDGE_H1_IDLE_MS 75000
+/** Without a byte of a request body that we would take, before a response has begun. */
+#define EDGE_H1_BODY_MS 60000
+/** With data unread by the visitor. */
+#define EDGE_H1_STALL_MS 300000
+/** Discarding what a visitor still sends after our last word: without it a RST could destroy that word. */
+#define EDGE_H1_LINGER_MS 2000
+#define EDGE_H1_LINGER_TOTAL_MS 30000
+
+struct edge_h1;
+
+typedef void edge_h1_switched_fn(void *arg, struct stream *s, struct buf *lead, struct buf *rest);
+
+struct edge_h1_events {
+	/* A request's head. Link a half to edge_h1_half(c), or call edge_h1_switch, before returning. `h` may be edited. */
+	void (*request)(void *owner, struct edge_h1 *c, struct head *h, bool bodyless);
+	/* A request that was refused with that status before it became one, for the log. May be NULL. */
+	void (*refused)(void *owner, struct edge_h1 *c, int err);
+	/* It is gone; the owner forgets it. */
+	void (*closed)(void *owner, struct edge_h1 *c);
+};
+
+/** Takes over the stream. NULL: out of memory, the stream is the caller's still. */
+struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_h1_events *events, void *owner);
+/** Ends it at once; `closed` is not called. */
+void edge_h1_free(struct edge_h1 **c);
+/** No request after the one that runs; idle ones close now. */
+void edge_h1_drain(struct edge_h1 *c);
+
+struct half *edge_h1_half(struct edge_h1 *c);
+const struct stream *edge_h1_stream(const struct edge_h1 *c);
+/** The connection's place in its owner's list; unlinked when it is closed. */
+struct list *edge_h1_node(struct edge_h1 *c);
+struct edge_h1 *edge_h1_of_node(struct list *node);
+
+/** From within `request`: answers 101 with `h` and gives the stream to `fn` in this turn's end: `lead` is unsent, `rest`
+ *  was received behind the request; `fn` empties both. The connection is then gone (`closed` comes first). */
+void edge_h1_switch(struct edge_h1 *c, const struct head *h, edge_h1_switched_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,309 @@
+#include "exchange/exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "http/page.h"
+
+struct exchange {
+	struct half front; /* the asking half's peer */
+	struct half back;  /* the answering half's peer */
+	const struct exchange_events *events;
+	void *arg;
+	const char *hop;
+	unsigned depth;      /* ops that are running: it is freed when the last one returns */
+	bool over;
+	bool was_head;
+	bool request_ended, response_begun, response_ended;
+	size_t early_credit; /* granted by the asking half before there was an answering one */
+	struct exchange_report report;
+	char method[EXCHANGE_METHOD_MAX + 1];
+	char visitor[64];
+	char detail[EXCHANGE_DETAIL_MAX + 1];
+	char name[EXCHANGE_HOST_MAX + 1];
+	char *text; /* host NUL path NUL */
+};
+
+static struct exchange *of_front(struct half *h)
+{
+	return container_of(h, struct exchange, front);
+}
+
+static struct exchange *of_back(struct half *h)
+{
+	return container_of(h, struct exchange, back);
+}
+
+static void enter(struct exchange *x)
+{
+	x->depth++;
+}
+
+static void leave(struct exchange *x)
+{
+	if (--x->depth || !x->over)
+		return;
+	free(x->text);
+	free(x);
+}
+
+/* Both sides are unlinked or have said all. */
+static void finish(struct exchange *x, int err)
+{
+	if (x->over)
+		return;
+	x->over = true;
+	half_done(&x->front);
+	half_done(&x->back);
+	x->report.err = err;
+	x->report.total_us = clock_us() - x->report.began_us;
+	x->events->done(x->arg, &x->report);
+}
+
+static void check_complete(struct exchange *x)
+{
+	if (x->request_ended && x->response_ended)
+		finish(x, 0);
+}
+
+/* ---- an error before the response's head */
+
+static struct str accept_of(const struct head *h)
+{
+	return h ? fields_get(&h->fields, STR("accept")) : STR("");
+}
+
+static void answer_error(struct exchange *x, int err, const struct head *request)
+{
+	struct page *p = malloc(sizeof(*p));
+
+	if (!p || page_error(p, err, x->hop, x->detail, accept_of(request)) < 0) {
+		free(p);
+		half_abort(&x->front, err);
+		finish(x, err);
+		return;
+	}
+	x->report.status = p->head.status;
+	x->response_begun = x->response_ended = true;
+	x->report.response_bytes = p->len;
+	page_send(p, &x->front, x->was_head);
+	page_free(p);
+	free(p);
+	if (!x->request_ended)
+		half_abort(&x->front, ADIT_ERR_ENOUGH);
+	finish(x, err);
+}
+
+/* ---- the asking half speaks */
+
+static void front_head(struct half *self, const struct head *h, bool bodyless)
+{
+	/* a request's head comes by exchange_begin, and only once */
+	(void)self;
+	(void)h;
+	(void)bodyless;
+}
+
+static void front_body(struct half *self, const uint8_t *p, size_t n)
+{
+	struct exchange *x = of_front(self);
+
+	enter(x);
+	x->report.request_bytes += n;
+	half_body(&x->back, p, n);
+	leave(x);
+}
+
+static void front_end(struct half *self, const struct fields *trailers)
+{
+	struct exchange *x = of_front(self);
+
+	enter(x);
+	x->request_ended = true;
+	half_end(&x->back, trailers);
+	check_complete(x);
+	leave(x);
+}
+
+static void front_credit(struct half *self, size_t n)
+{
+	struct exchange *x = of_front(self);
+
+	enter(x);
+	if (x->back.peer)
+		half_credit(&x->back, n);
+	else
+		x->early_credit += n;
+	leave(x);
+}
+
+static void front_abort(struct half *self, int err)
+{
+	struct exchange *x = of_front(self);
+
+	enter(x);
+	half_abort(&x->back, err);
+	finish(x, x->response_ended && err == ADIT_ERR_ENOUGH ? 0 : err);
+	leave(x);
+}
+
+static const struct half_ops front_ops = {front_head, front_body, front_end, front_credit, front_abort};
+
+/* ---- the answering half speaks */
+
+static void back_head(struct half *self, const struct head *h, bool bodyless)
+{
+	struct exchange *x = of_back(self);
+	bool final = h->status == 101 || h->status >= 200;
+
+	enter(x);
+	if (final) {
+		x->response_begun = true;
+		x->report.status = h->status;
+		x->report.first_us = clock_us() - x->report.began_us;
+	}
+	half_head(&x->front, h, bodyless);
+	leave(x);
+}
+
+static void back_body(struct half *self, const uint8_t *p, size_t n)
+{
+	struct exchange *x = of_back(self);
+
+	enter(x);
+	x->report.response_bytes += n;
+	half_body(&x->front, p, n);
+	leave(x);
+}
+
+static void back_end(struct half *self, const struct fields *trailers)
+{
+	struct exchange *x = of_back(self);
+
+	enter(x);
+	x->response_ended = true;
+	half_end(&x->front, trailers);
+	check_complete(x);
+	leave(x);
+}
+
+static void back_credit(struct half *self, size_t n)
+{
+	struct exchange *x = of_back(self);
+
+	enter(x);
+	half_credit(&x->front, n);
+	leave(x);
+}
+
+static void back_abort(struct half *self, int err)
+{
+	struct exchange *x = of_back(self);
+
+	enter(x);
+	if (!x->response_begun) {
+		answer_error(x, err, NULL);
+	} else if (x->response_ended) {
+		half_abort(&x->front, ADIT_ERR_ENOUGH);
+		finish(x, 0);
+	} else {
+		half_abort(&x->front, err);
+		finish(x, err);
+	}
+	leave(x);
+}
+
+static const struct half_ops back_ops = {back_head, back_body, back_end, back_credit, back_abort};
+
+/* ---- beginning */
+
+struct exchange *exchange_new(const struct exchange_options *o, struct half *asking)
+{
+	struct exchange *x = malloc(sizeof(*x));
+
+	if (!x)
+		return NULL;
+	/* cleared by hand up to the texts: they are most of its size */
+	x->front = (struct half){&front_ops, NULL};
+	x->back = (struct half){&back_ops, NULL};
+	x->events = o->events;
+	x->arg = o->arg;
+	x->hop = o->hop;
+	x->depth = 0;
+	x->over = x->was_head = false;
+	x->request_ended = x->response_begun = x->response_ended = false;
+	x->early_credit = 0;
+	x->text = NULL;
+	x->method[0] = x->detail[0] = x->name[0] = '\0';
+	snprintf(x->visitor, sizeof(x->visitor), "%s", o->visitor);
+	x->report = (struct exchange_report){
+		.method = x->method, .host = "", .path = "", .name = x->name, .visitor = x->visitor, .detail = x->detail,
+		.began_us = clock_us(),
+	};
+	half_link(&x->front, asking);
+	return x;
+}
+
+static void copy_cut(char *out, size_t max, struct str s)
+{
+	size_t n = s.n < max ? s.n : max;
+
+	if (n)
+		memcpy(out, s.p, n);
+	out[n] = '\0';
+}
+
+static void note_request(struct exchange *x, const struct head *h)
+{
+	struct str method = head_get(h, HEAD_METHOD), host = head_get(h, HEAD_AUTHORITY), path = head_get(h, HEAD_PATH);
+	size_t host_n = host.n < EXCHANGE_HOST_MAX ? host.n : EXCHANGE_HOST_MAX;
+	size_t path_n = path.n < EXCHANGE_PATH_MAX ? path.n : EXCHANGE_PATH_MAX;
+
+	x->was_head = str_eq(method, STR("HEAD"));
+	copy_cut(x->method, EXCHANGE_METHOD_MAX, method);
+	x->text = malloc(host_n + path_n + 2);
+	if (!x->text)
+		return; /* the log line goes without them */
+	copy_cut(x->text, host_n, host);
+	copy_cut(x->text + host_n + 1, path_n, path);
+	x->report.host = x->text;
+	x->report.path = x->text + host_n + 1;
+}
+
+void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
+{
+	struct half *answering;
+	int err = ADIT_ERR_NO_NAME;
+
+	enter(x);
+	note_request(x, h);
+	answering = x->events->route(x->arg, x, h, &err);
+	if (!answering) {
+		x->request_ended = bodyless;
+		answer_error(x, err, h);
+		leave(x);
+		return;
+	}
+	half_link(&x->back, answering);
+	half_head(&x->back, h, bodyless);
+	half_credit(&x->back, x->early_credit);
+	leave(x);
+}
+
+void exchange_name(struct exchange *x, const char *name)
+{
+	copy_cut(x->name, EXCHANGE_HOST_MAX, str_of(name));
+}
+
+void exchange_detail(struct exchange *x, const char *detail)
+{
+	copy_cut(x->detail, EXCHANGE_DETAIL_MAX, str_of(detail));
+}
+
+const char *exchange_visitor(const struct exchange *x)
+{
+	return x->visitor;
+}

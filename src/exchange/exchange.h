@@ -1,0 +1,71 @@
+/* exchange: couples the half of whoever asks with the half of whoever answers, and knows what was said between them.
+ * Layer exchange; no I/O. aditd: visitor half <-> session stream; adit: session stream <-> origin half.
+ * Invariants: an error before the response's head becomes a page that names the hop; after it the message is cut,
+ * never faked complete. `done` is told once for each exchange, then it is gone.
+ *
+ * Closing, row by row: what happened -> what the other side is told
+ *
+ *   event                               response not begun      response begun          response ended
+ *   asking half aborts                  abort                   abort                   abort
+ *   answering half aborts               page by its error       abort (message cut)     abort(ENOUGH)
+ *   response ends, request unfinished   -                       -                       waits for either abort
+ *   request and response have ended     -                       -                       done
+ */
+#ifndef ADIT_EXCHANGE_EXCHANGE_H
+#define ADIT_EXCHANGE_EXCHANGE_H
+
+#include "http/half.h"
+#include "http/head.h"
+
+/** What is kept of a request for logs; longer text is cut. */
+#define EXCHANGE_METHOD_MAX 23
+#define EXCHANGE_HOST_MAX 255
+#define EXCHANGE_PATH_MAX 1023
+#define EXCHANGE_DETAIL_MAX 127
+
+/** What is known of an exchange when it is over. Strings live during the call. */
+struct exchange_report {
+	const char *method, *host, *path;
+	const char *name;       /* the tunnel's, "" when it was never routed */
+	const char *visitor;    /* textual address */
+	const char *detail;     /* about the error, may be "" */
+	int status;             /* of the response's head, 0 when none was sent */
+	int err;                /* why it ended early, 0 when it is complete */
+	uint64_t request_bytes, response_bytes;
+	uint64_t began_us;      /* monotonic */
+	uint64_t first_us;      /* from the request's head to the response's, 0 when none */
+	uint64_t total_us;
+};
+
+struct exchange;
+
+struct exchange_events {
+	/* Where to: the half that answers, not yet linked, or NULL with `*err`. It may edit `h`, and call exchange_name and
+	 * exchange_detail. */
+	struct half *(*route)(void *arg, struct exchange *x, struct head *h, int *err);
+	void (*done)(void *arg, const struct exchange_report *r);
+};
+
+struct exchange_options {
+	const struct exchange_events *events;
+	void *arg;             /* outlives the exchange */
+	const char *hop;       /* PAGE_HOP_* of this program, for error pages */
+	const char *visitor;   /* copied */
+};
+
+/**
+ * Makes one and links it to the asking half, whose next word must be exchange_begin instead of half_head.
+ * NULL: out of memory. It frees itself when both sides are through with it.
+ */
+struct exchange *exchange_new(const struct exchange_options *o, struct half *asking);
+
+/** The request's head: routes it and passes it on. `h` may be edited by route. When `bodyless`, half_end follows as usual. */
+void exchange_begin(struct exchange *x, struct head *h, bool bodyless);
+
+/** For route: the name the request goes to, and a word about an error. Both copied. */
+void exchange_name(struct exchange *x, const char *name);
+void exchange_detail(struct exchange *x, const char *detail);
+/** For route: who asked. */
+const char *exchange_visitor(const struct exchange *x);
+
+#endif

@@ -1,0 +1,427 @@
+/* The connection: nghttp2's callbacks, bytes in, bytes out. */
+#include "h2/h2.h"
+
+#include <stdlib.h>
+
+#include "config.h"
+
+#include "base/err.h"
+#include "h2/h2_int.h"
+
+/** Resets of streams by a tunnel's other end that its session takes at once, and each second: visitors who cancel. */
+#define TUNNEL_RESET_BURST 1000000
+#define TUNNEL_RESET_RATE 1000000
+
+static struct h2_stream *find(struct h2 *h, int32_t id)
+{
+	return id > 0 ? nghttp2_session_get_stream_user_data(h->session, id) : NULL;
+}
+
+/* ---- nghttp2's callbacks: the far end speaks */
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct h2 *h = arg;
+	struct h2_stream *s = find(h, frame->hd.stream_id);
+
+	if (frame->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	if (s) {
+		head_reset(&s->head);
+		return 0;
+	}
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h->role != H2_ANSWERING)
+		return 0;
+	s = h->goaway_sent ? NULL : h2_stream_new(h);
+	if (!s) {
+		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+		h2_wake(h);
+		return 0;
+	}
+	s->id = frame->hd.stream_id;
+	h->open++;
+	h->opened++;
+	nghttp2_session_set_stream_user_data(session, s->id, s);
+	return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+                     const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	struct str n = {(const char *)name, name_len}, v = {(const char *)value, value_len};
+	int err;
+
+	(void)session;
+	(void)flags;
+	if (!s || s->head_bad)
+		return 0;
+	err = h2_heads_take(&s->head, n, v);
+	if (err) {
+		s->head_bad = true;
+		if (err == ADIT_ERR_HEAD_TOO_BIG && s->h2->role == H2_ASKING)
+			err = ADIT_ERR_RESPONSE_BIG;
+		h2_stream_fail(s, err);
+	}
+	return 0;
+}
+
+/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). */
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+                             const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+	struct h2 *h = arg;
+
+	(void)session;
+	(void)frame;
+	(void)name;
+	(void)name_len;
+	(void)value;
+	(void)value_len;
+	(void)flags;
+	return h->tunnel ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+{
+	struct h2_stream *s = find(arg, id);
+
+	(void)flags;
+	/* the connection window never waits for a consumer: four stalled visitors would stop all others */
+	nghttp2_session_consume_connection(session, n);
+	if (s)
+		h2_stream_data(s, p, n);
+	return 0;
+}
+
+static void window_opened(struct h2 *h, int32_t id)
+{
+	struct list *at, *tmp;
+	struct h2_stream *s = find(h, id);
+
+	if (s) {
+		h2_stream_ready(s);
+		return;
+	}
+	if (id)
+		return;
+	list_each(at, tmp, &h->streams)
+		h2_stream_ready(container_of(at, struct h2_stream, node));
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct h2 *h = arg;
+	struct h2_stream *s = find(h, frame->hd.stream_id);
+	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+
+	(void)session;
+	switch (frame->hd.type) {
+	case NGHTTP2_HEADERS:
+		if (s && !s->head_bad)
+			h2_stream_block(s, end);
+		if (s && end && !s->head_bad)
+			h2_stream_end(s);
+		break;
+	case NGHTTP2_DATA:
+		if (s && end)
+			h2_stream_end(s);
+		break;
+	case NGHTTP2_WINDOW_UPDATE:
+	case NGHTTP2_SETTINGS:
+		window_opened(h, frame->hd.stream_id);
+		break;
+	case NGHTTP2_GOAWAY:
+		h->goaway_got = true;
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
+{
+	struct h2 *h = arg;
+	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+
+	if (s)
+		h2_stream_closed(s, code);
+	if (s && h->open && --h->open == 0 && h->events->idle)
+		h->events->idle(h->owner);
+	return 0;
+}
+
+/* ---- nghttp2's callbacks: we speak */
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+
+	(void)session;
+	if (s && frame->hd.type == NGHTTP2_HEADERS)
+		h2_stream_ready(s); /* only now has a request's stream a window */
+	if (s && end && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
+		h2_stream_ended(s);
+	return 0;
+}
+
+/* A head that cannot be sent would otherwise leave its stream waiting for ever. */
+static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int why, void *arg)
+{
+	struct h2_stream *s = find(arg, frame->hd.stream_id);
+
+	(void)session;
+	(void)why;
+	if (s && frame->hd.type == NGHTTP2_HEADERS)
+		h2_stream_fail(s, s->h2->role == H2_ASKING ? ADIT_ERR_HEAD_TOO_BIG : ADIT_ERR_RESPONSE_BIG);
+	return 0;
+}
+
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header, size_t n,
+                        nghttp2_data_source *source, void *arg)
+{
+	struct h2 *h = arg;
+	struct h2_stream *s = source->ptr;
+
+	(void)session;
+	(void)frame;
+	if (h->rest_len || h->out_room < H2_FRAME_HEADER + n)
+		return NGHTTP2_ERR_WOULDBLOCK;
+	memcpy(h->out, header, H2_FRAME_HEADER);
+	buf_take(&s->out, h->out + H2_FRAME_HEADER, n);
+	h->out += H2_FRAME_HEADER + n;
+	h->out_room -= H2_FRAME_HEADER + n;
+	s->turn.sent += n;
+	half_credit(&s->half, n);
+	h2_stream_ready(s);
+	return 0;
+}
+
+/* ---- bytes in, bytes out */
+
+static void free_dead(struct h2 *h)
+{
+	while (!list_empty(&h->dead))
+		h2_stream_free(container_of(h->dead.next, struct h2_stream, node));
+}
+
+int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
+{
+	ssize_t done = nghttp2_session_mem_recv(h->session, p, n);
+
+	h2_wake(h);
+	free_dead(h);
+	if (done == (ssize_t)n)
+		return nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session) ? 0 : ADIT_ERR_PROTO;
+	return done == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
+}
+
+static void put(struct h2 *h)
+{
+	size_t n = h->rest_len < h->out_room ? h->rest_len : h->out_room;
+
+	if (!n)
+		return;
+	memcpy(h->out, h->rest, n);
+	h->out += n;
+	h->out_room -= n;
+	h->rest += n;
+	h->rest_len -= n;
+}
+
+/* Lets the scheduler's choice send one quantum. False when none may send or there is no room for it. */
+static bool choose(struct h2 *h)
+{
+	struct sched_entry *e;
+
+	if (h->out_room < H2_FRAME_HEADER + 1 || nghttp2_session_get_remote_window_size(h->session) <= 0)
+		return false;
+	e = sched_next(&h->sched);
+	if (!e)
+		return false;
+	h->chosen = container_of(e, struct h2_stream, turn);
+	nghttp2_session_resume_data(h->session, h->chosen->id);
+	return true;
+}
+
+size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap)
+{
+	free_dead(h);
+	h->out = p;
+	h->out_room = cap;
+	for (;;) {
+		ssize_t n;
+
+		put(h);
+		if (h->rest_len || !h->out_room)
+			break;
+		n = nghttp2_session_mem_send(h->session, &h->rest);
+		if (n < 0)
+			break;
+		h->rest_len = (size_t)n;
+		h->chosen = NULL; /* when its data source was not asked: flow control, or it is closing */
+		if (n == 0 && !choose(h))
+			break;
+	}
+	free_dead(h);
+	return cap - h->out_room;
+}
+
+void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us)
+{
+	h->now_us = now_us;
+	h->srtt_us = srtt_us;
+}
+
+/* ---- life */
+
+static int make_callbacks(nghttp2_session_callbacks **out)
+{
+	nghttp2_session_callbacks *c;
+
+	if (nghttp2_session_callbacks_new(&c) != 0)
+		return ADIT_ERR_NOMEM;
+	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+	nghttp2_session_callbacks_set_on_invalid_header_callback(c, on_invalid_header);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+	nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_not_sent);
+	nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+	*out = c;
+	return 0;
+}
+
+static int make_session(struct h2 *h)
+{
+	nghttp2_session_callbacks *c;
+	nghttp2_option *o;
+	int err;
+
+	if (make_callbacks(&c) < 0)
+		return ADIT_ERR_NOMEM;
+	if (nghttp2_option_new(&o) != 0) {
+		nghttp2_session_callbacks_del(c);
+		return ADIT_ERR_NOMEM;
+	}
+	nghttp2_option_set_no_auto_window_update(o, 1);
+	nghttp2_option_set_no_closed_streams(o, 1);
+	nghttp2_option_set_peer_max_concurrent_streams(o, H2_STREAMS_MAX);
+	nghttp2_option_set_max_deflate_dynamic_table_size(o, H2_HEADER_TABLE);
+#ifdef HAVE_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT
+	/* the guard against rapid resets would end the tunnel at the 1001st visitor who cancels; the edge limits visitors */
+	if (h->tunnel)
+		nghttp2_option_set_stream_reset_rate_limit(o, TUNNEL_RESET_BURST, TUNNEL_RESET_RATE);
+#endif
+	err = h->role == H2_ASKING ? nghttp2_session_client_new2(&h->session, c, h, o)
+	                           : nghttp2_session_server_new2(&h->session, c, h, o);
+	nghttp2_option_del(o);
+	nghttp2_session_callbacks_del(c);
+	return err ? ADIT_ERR_NOMEM : 0;
+}
+
+static int submit_settings(struct h2 *h)
+{
+	nghttp2_settings_entry all[8];
+	size_t n = 0;
+
+	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_MIN};
+	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, H2_HEADER_TABLE};
+	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 2 * HTTP_HEAD_MAX};
+	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
+	if (h->role == H2_ASKING)
+		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+	else
+		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+	if (h->role == H2_ANSWERING)
+		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX};
+	if (nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, all, n) != 0 ||
+	    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, INT32_MAX) != 0)
+		return ADIT_ERR_NOMEM;
+	return 0;
+}
+
+struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, void *owner)
+{
+	struct h2 *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->events = events;
+	h->owner = owner;
+	h->role = o->role;
+	h->tunnel = o->tunnel;
+	h->budget = o->budget;
+	list_init(&h->streams);
+	list_init(&h->dead);
+	sched_init(&h->sched);
+	if (make_session(h) < 0 || submit_settings(h) < 0) {
+		nghttp2_session_del(h->session);
+		free(h);
+		return NULL;
+	}
+	return h;
+}
+
+void h2_free(struct h2 **hp, int err)
+{
+	struct h2 *h = *hp;
+
+	if (!h)
+		return;
+	*hp = NULL;
+	while (!list_empty(&h->streams)) {
+		struct h2_stream *s = container_of(h->streams.next, struct h2_stream, node);
+
+		half_abort(&s->half, err);
+		h2_stream_bury(s);
+	}
+	free_dead(h);
+	nghttp2_session_del(h->session);
+	free(h);
+}
+
+struct half *h2_ask(struct h2 *h, int *err)
+{
+	uint32_t theirs = nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	struct h2_stream *s;
+
+	*err = ADIT_ERR_LINK_LOST;
+	if (h2_leaving(h))
+		return NULL;
+	*err = ADIT_ERR_LIMIT;
+	if (h->open >= H2_STREAMS_MAX || h->open >= theirs)
+		return NULL;
+	s = h2_stream_new(h);
+	if (!s)
+		return NULL;
+	h->open++;
+	h->opened++;
+	*err = 0;
+	return &s->half;
+}
+
+void h2_goaway(struct h2 *h)
+{
+	if (h->goaway_sent)
+		return;
+	h->goaway_sent = true;
+	nghttp2_submit_shutdown_notice(h->session);
+	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+	                      NGHTTP2_NO_ERROR, NULL, 0);
+	h2_wake(h);
+}
+
+bool h2_leaving(const struct h2 *h)
+{
+	return h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
+}
+
+unsigned h2_open(const struct h2 *h)
+{
+	return h->open;
+}

@@ -1,0 +1,89 @@
+/* h2: one HTTP/2 connection over bytes, its streams as halves of exchanges.
+ * Layer h2; wraps nghttp2, does no I/O and reads no clock. Used three times: the session, the edge's HTTP/2 visitors,
+ * and the outer connection of carriers made of HTTP/2.
+ * Invariants
+ *  - Callbacks submit, the owner's pump sends: nothing is sent from inside h2_recv or a half's op. `wake` says that
+ *    h2_pull may have something.
+ *  - The connection window never waits for consumers; memory is bounded by the granted stream windows (budget).
+ *  - Who sends next is decided by sched, one quantum at a time.
+ *
+ * Canonical heads: an upgrade is a GET with HEAD_PROTOCOL set, answered by 101, here as in HTTP/1.1; on the wire it is
+ * RFC 8441's extended CONNECT, answered by 200. Another 2xx answer to an upgrade (the origin ignored it) travels on a
+ * tunnel as 200 with the field adit-status.
+ */
+#ifndef ADIT_H2_H2_H
+#define ADIT_H2_H2_H
+
+#include "h2/budget.h"
+#include "http/half.h"
+#include "http/head.h"
+
+/** One DATA frame: with its header one link DATA frame, and with that one's one TLS record. */
+#define H2_QUANTUM 16331
+/** RFC 9113 section 4.1. */
+#define H2_FRAME_HEADER 9
+/** First window of every stream. */
+#define H2_WINDOW_MIN (64u * 1024)
+/** A window doubles up to this when a full one was consumed within two round trips. */
+#define H2_WINDOW_MAX (16u * 1024 * 1024)
+/** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
+#define H2_SEND_BUFFER (128u * 1024)
+/** Streams at once, each way. */
+#define H2_STREAMS_MAX 1024
+/** HPACK table: larger ones hold more of many visitors' fields than they save. */
+#define H2_HEADER_TABLE 16384
+/** Streams of one connection in its life; then a new one is wanted (2^30 is the protocol's end). */
+#define H2_STREAMS_LIFETIME (1u << 29)
+
+enum h2_role {
+	H2_ASKING,    /* HTTP/2 client: aditd on the session, adit on an outer connection */
+	H2_ANSWERING, /* HTTP/2 server */
+};
+
+struct h2;
+struct h2_stream;
+
+struct h2_events {
+	/* h2_pull may have something to give. May be called from any op and from h2_recv. */
+	void (*wake)(void *owner);
+	/* Answering role: a request's head has come. Link a half of yours to h2_stream_half(s) now and grant credit;
+	 * what is left unlinked is refused (REFUSED_STREAM). `bodyless`: end has been reached already. */
+	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
+	/* The last open stream has closed. */
+	void (*idle)(void *owner);
+};
+
+struct h2_options {
+	enum h2_role role;
+	struct budget *budget; /* outlives the h2 */
+	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
+};
+
+/** NULL when out of memory. SETTINGS are waiting in h2_pull then. */
+struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, void *owner);
+/** Aborts what is open with `err` and frees it. */
+void h2_free(struct h2 **h, int err);
+
+/** Bytes from the far end. 0, ADIT_ERR_PROTO (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM. */
+int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
+/** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
+size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
+
+/** Tells the time and the round-trip time (0 = unknown), for the growth of windows; microseconds. */
+void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
+
+/**
+ * Asking role: a new stream's half. Link yours to it, then give it the request's head. NULL with `*err`:
+ * ADIT_ERR_LIMIT (too many streams, or no budget), ADIT_ERR_LINK_LOST (the far end takes no more), ADIT_ERR_NOMEM.
+ */
+struct half *h2_ask(struct h2 *h, int *err);
+struct half *h2_stream_half(struct h2_stream *s);
+
+/** Sends GOAWAY: streams that run go on, no new ones are taken. */
+void h2_goaway(struct h2 *h);
+/** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
+bool h2_leaving(const struct h2 *h);
+/** Open streams. */
+unsigned h2_open(const struct h2 *h);
+
+#endif

@@ -1,0 +1,109 @@
+/* h2_int: what the files of h2/ share.
+ * Layer h2, internal.
+ */
+#ifndef ADIT_H2_H2_INT_H
+#define ADIT_H2_H2_INT_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/buf.h"
+#include "h2/h2.h"
+#include "h2/sched.h"
+
+struct h2 {
+	nghttp2_session *session;
+	const struct h2_events *events;
+	void *owner;
+	enum h2_role role;
+	bool tunnel;
+	struct budget *budget;
+	struct sched sched;
+	struct list streams;
+	struct list dead;    /* to be freed when no op of theirs can be running */
+	unsigned open, opened;
+	bool goaway_sent, goaway_got;
+	uint64_t now_us;
+	uint32_t srtt_us;
+	/* sending */
+	const uint8_t *rest; /* what nghttp2 gave and the caller had no room for */
+	size_t rest_len;
+	uint8_t *out;        /* the caller's buffer, during h2_pull only */
+	size_t out_room;
+	struct h2_stream *chosen;
+};
+
+/* What has been said in each direction: said by us to the far end, told by the far end to our peer half. */
+struct h2_stream {
+	struct half half;
+	struct h2 *h2;
+	struct list node;
+	struct sched_entry turn;
+	int32_t id;          /* -1 until the request is submitted */
+	/* sending */
+	struct buf out;      /* body taken from the peer, not yet given to nghttp2 */
+	struct fields out_trailers;
+	bool out_started;    /* the head is submitted, with a data source */
+	bool out_ended;      /* the peer has said end */
+	bool out_done;       /* END_STREAM is given to nghttp2 */
+	bool enough;         /* behind END_STREAM goes RST_STREAM(NO_ERROR): the far end need not send the rest */
+	/* receiving */
+	struct head head;    /* of the block that is arriving */
+	bool head_bad;       /* too large, or out of memory */
+	bool got_final;      /* the request's or the final response's head has been told */
+	struct buf in;       /* body that the peer has no credit for yet */
+	size_t credit;       /* body bytes the peer takes now */
+	struct fields in_trailers;
+	bool in_ended;       /* END_STREAM has come */
+	bool in_told;        /* and the peer was told */
+	bool upgrade;        /* an upgrade or CONNECT: its 200 is told as 101 */
+	bool closed;         /* nghttp2 has forgotten it; what is in `in` has still to be told */
+	uint32_t close_code;
+	bool buried;         /* among the dead */
+	bool telling;        /* in the middle of tell_buffered */
+	/* window */
+	uint32_t window;
+	uint32_t window_used;    /* delivered since window_since */
+	uint64_t window_since;
+};
+
+/* stream.c */
+/** Takes the first window from the budget; NULL when it has none, or out of memory. */
+struct h2_stream *h2_stream_new(struct h2 *h);
+/** Moves it to the dead, unlinked. */
+void h2_stream_bury(struct h2_stream *s);
+void h2_stream_free(struct h2_stream *s);
+/** Body bytes, a finished header block, the end, as they arrive. */
+void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n);
+void h2_stream_block(struct h2_stream *s, bool end);
+void h2_stream_end(struct h2_stream *s);
+/** nghttp2 has closed it. */
+void h2_stream_closed(struct h2_stream *s, uint32_t code);
+/** Resets it, and tells the peer half why. */
+void h2_stream_fail(struct h2_stream *s, int err);
+/** A frame that carried END_STREAM has gone out. */
+void h2_stream_ended(struct h2_stream *s);
+/** nghttp2's data source. */
+ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                       nghttp2_data_source *source, void *arg);
+/** Queues it with the scheduler if it has something to send that the far end's window allows. */
+void h2_stream_ready(struct h2_stream *s);
+static inline void h2_wake(struct h2 *h)
+{
+	h->events->wake(h->owner);
+}
+
+/* heads.c */
+/** Name-value pairs of a head for nghttp2, which copies them; `nva` has room for HTTP_FIELDS_MAX + H2_PSEUDO_MAX. */
+#define H2_PSEUDO_MAX 8
+#define H2_STATUS_TEXT 12
+size_t h2_heads_request(const struct head *h, char length[24], nghttp2_nv *nva);
+size_t h2_heads_response(const struct head *h, char status[H2_STATUS_TEXT], char length[24], nghttp2_nv *nva);
+size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva);
+/** Adds one arriving pair to the stream's head. 0, ADIT_ERR_PROTO, ADIT_ERR_HEAD_TOO_BIG, ADIT_ERR_NOMEM. */
+int h2_heads_take(struct head *h, struct str name, struct str value);
+
+/** HTTP/2 error code for an ADIT_ERR_* and back. */
+uint32_t h2_code_of(int err);
+int h2_err_of(uint32_t code);
+
+#endif

@@ -1,0 +1,422 @@
+/* One stream as a half of an exchange: what its peer says goes out, what the far end says is told to the peer.
+ *
+ * A stream ends when both directions have ended and been told. nghttp2 may close it sooner (`closed`): then what
+ * waits in `in` for the peer's credit is told first.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "h2/h2_int.h"
+
+static struct h2_stream *stream_of(struct half *half)
+{
+	return container_of(half, struct h2_stream, half);
+}
+
+struct half *h2_stream_half(struct h2_stream *s)
+{
+	return &s->half;
+}
+
+static void op_head(struct half *self, const struct head *h, bool bodyless);
+static void op_body(struct half *self, const uint8_t *p, size_t n);
+static void op_end(struct half *self, const struct fields *trailers);
+static void op_credit(struct half *self, size_t n);
+static void op_abort(struct half *self, int err);
+
+static const struct half_ops stream_ops = {op_head, op_body, op_end, op_credit, op_abort};
+
+struct h2_stream *h2_stream_new(struct h2 *h)
+{
+	struct h2_stream *s;
+
+	if (!budget_take(h->budget, H2_WINDOW_MIN))
+		return NULL;
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		budget_give(h->budget, H2_WINDOW_MIN);
+		return NULL;
+	}
+	s->half.ops = &stream_ops;
+	s->h2 = h;
+	s->id = -1;
+	s->window = H2_WINDOW_MIN;
+	s->window_since = h->now_us;
+	sched_entry_init(&s->turn);
+	list_init(&s->node);
+	list_append(&h->streams, &s->node);
+	head_init(&s->head);
+	fields_init(&s->out_trailers);
+	fields_init(&s->in_trailers);
+	return s;
+}
+
+void h2_stream_bury(struct h2_stream *s)
+{
+	half_done(&s->half);
+	if (s->buried)
+		return;
+	s->buried = true;
+	sched_remove(&s->turn);
+	list_remove(&s->node);
+	list_append(&s->h2->dead, &s->node);
+	if (s->id < 0) /* nghttp2 never knew it and tells no close */
+		s->h2->open--;
+	h2_wake(s->h2);
+}
+
+void h2_stream_free(struct h2_stream *s)
+{
+	list_remove(&s->node);
+	sched_remove(&s->turn);
+	budget_give(s->h2->budget, s->window);
+	buf_clear(&s->out);
+	buf_clear(&s->in);
+	head_free(&s->head);
+	fields_free(&s->out_trailers);
+	fields_free(&s->in_trailers);
+	free(s);
+}
+
+void h2_stream_fail(struct h2_stream *s, int err)
+{
+	if (s->id >= 0 && !s->closed) {
+		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, h2_code_of(err));
+		h2_wake(s->h2);
+	}
+	buf_clear(&s->out);
+	buf_clear(&s->in);
+	sched_remove(&s->turn);
+	half_abort(&s->half, err);
+	if (s->id < 0 || s->closed)
+		h2_stream_bury(s);
+}
+
+/* ---- sending: what the peer says */
+
+static void submit_request(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
+{
+	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX];
+	char length[24];
+	size_t n = h2_heads_request(h, length, nva);
+
+	s->id = nghttp2_submit_request(s->h2->session, NULL, nva, n, source, s);
+}
+
+static int submit_response(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
+{
+	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX];
+	char status[H2_STATUS_TEXT], other[H2_STATUS_TEXT], length[24];
+	size_t n = h2_heads_response(h, status, length, nva);
+
+	if (s->upgrade && s->h2->tunnel && h->status >= 200 && h->status < 300) {
+		/* 200 would say that the upgrade was accepted */
+		snprintf(other, sizeof(other), "%d", h->status);
+		nva[0].value = (uint8_t *)"200";
+		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)other, 11, strlen(other), NGHTTP2_NV_FLAG_NONE};
+	}
+	if (h->status >= 200 || h->status == 101)
+		return nghttp2_submit_response(s->h2->session, s->id, nva, n, source);
+	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL) < 0 ? -1 : 0;
+}
+
+static void op_head(struct half *self, const struct head *h, bool bodyless)
+{
+	struct h2_stream *s = stream_of(self);
+	const nghttp2_data_provider source = {{.ptr = s}, h2_stream_read};
+	const nghttp2_data_provider *body = bodyless ? NULL : &source;
+	bool final = h->status == 0 || h->status == 101 || h->status >= 200;
+	int err;
+
+	if (s->closed)
+		return;
+	if (s->h2->role == H2_ASKING) {
+		s->upgrade = head_get(h, HEAD_PROTOCOL).n || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+		s->turn.interactive = s->upgrade;
+		submit_request(s, h, body);
+		err = s->id < 0 ? s->id : 0;
+	} else {
+		s->turn.interactive = s->upgrade;
+		err = submit_response(s, h, body);
+	}
+	if (err) {
+		h2_stream_fail(s, err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_LIMIT);
+		return;
+	}
+	h2_wake(s->h2);
+	if (!final)
+		return;
+	s->out_started = body != NULL;
+	s->out_done = body == NULL;
+	if (body)
+		half_credit(&s->half, H2_SEND_BUFFER);
+}
+
+static void op_body(struct half *self, const uint8_t *p, size_t n)
+{
+	struct h2_stream *s = stream_of(self);
+
+	if (s->closed || !s->out_started)
+		return;
+	if (buf_add(&s->out, p, n) < 0) {
+		h2_stream_fail(s, ADIT_ERR_NOMEM);
+		return;
+	}
+	h2_stream_ready(s);
+}
+
+static void op_end(struct half *self, const struct fields *trailers)
+{
+	struct h2_stream *s = stream_of(self);
+
+	if (s->closed || s->out_done)
+		return;
+	s->out_ended = true;
+	if (trailers && trailers->n && fields_copy(&s->out_trailers, trailers) < 0)
+		fields_reset(&s->out_trailers);
+	h2_stream_ready(s);
+}
+
+static void op_abort(struct half *self, int err)
+{
+	struct h2_stream *s = stream_of(self);
+
+	if (s->id < 0 || s->closed) {
+		h2_stream_bury(s);
+		return;
+	}
+	buf_clear(&s->in);
+	if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
+		s->enough = true;
+		if (s->out_done)
+			h2_stream_ended(s);
+		return;
+	}
+	h2_stream_fail(s, err);
+}
+
+/* END_STREAM may still wait inside nghttp2 when it is only submitted: RST_STREAM is queued behind it. */
+void h2_stream_ended(struct h2_stream *s)
+{
+	if (!s->enough || s->in_ended || s->closed)
+		return;
+	nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	h2_wake(s->h2);
+}
+
+void h2_stream_ready(struct h2_stream *s)
+{
+	struct h2 *h = s->h2;
+
+	if (s->closed || s->out_done || !s->out_started || (!s->out.len && !s->out_ended))
+		return;
+	if (nghttp2_session_get_stream_remote_window_size(h->session, s->id) <= 0 && s->out.len)
+		return; /* a WINDOW_UPDATE brings it back */
+	sched_add(&h->sched, &s->turn);
+	h2_wake(h);
+}
+
+static void submit_trailers(struct h2_stream *s, uint32_t *flags)
+{
+	nghttp2_nv nva[HTTP_FIELDS_MAX];
+	size_t n = h2_heads_fields(&s->out_trailers, nva);
+
+	if (!n)
+		return;
+	*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+	nghttp2_submit_trailer(s->h2->session, s->id, nva, n);
+}
+
+ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                       nghttp2_data_source *source, void *arg)
+{
+	struct h2_stream *s = source->ptr;
+	struct h2 *h = arg;
+	size_t n = s->out.len;
+
+	(void)session;
+	(void)id;
+	(void)buf;
+	if (h->chosen != s)
+		return NGHTTP2_ERR_DEFERRED;
+	h->chosen = NULL;
+	if (n > length)
+		n = length;
+	if (n > H2_QUANTUM)
+		n = H2_QUANTUM;
+	if (n > h->out_room - H2_FRAME_HEADER)
+		n = h->out_room - H2_FRAME_HEADER;
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	if (n == s->out.len && s->out_ended) {
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		s->out_done = true;
+		submit_trailers(s, flags);
+	}
+	return (ssize_t)n;
+}
+
+/* ---- receiving: what the far end says */
+
+/* A full window used up within two round trips: the window is what holds the stream back. */
+static void grow_window(struct h2_stream *s)
+{
+	struct h2 *h = s->h2;
+	uint64_t took = h->now_us - s->window_since;
+
+	if (s->window_used < s->window)
+		return;
+	s->window_used = 0;
+	s->window_since = h->now_us;
+	if (!h->srtt_us || took >= 2ull * h->srtt_us || s->window >= H2_WINDOW_MAX)
+		return;
+	if (!budget_take(h->budget, s->window))
+		return;
+	s->window *= 2;
+	nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window);
+}
+
+static void consumed(struct h2_stream *s, size_t n)
+{
+	if (s->closed)
+		return;
+	s->window_used += (uint32_t)n;
+	grow_window(s);
+	nghttp2_session_consume_stream(s->h2->session, s->id, n);
+	h2_wake(s->h2);
+}
+
+static void tell(struct h2_stream *s, const uint8_t *p, size_t n)
+{
+	s->credit -= n;
+	half_body(&s->half, p, n);
+	consumed(s, n);
+}
+
+static void finish(struct h2_stream *s);
+
+static void tell_buffered(struct h2_stream *s)
+{
+	struct iovec v;
+
+	if (s->telling) /* the peer grants credit while it is told: the loop below sees it */
+		return;
+	s->telling = true;
+	while (s->in.len && s->credit && s->half.peer && buf_iov(&s->in, &v, 1) == 1) {
+		size_t n = v.iov_len < s->credit ? v.iov_len : s->credit;
+
+		/* told before it is dropped: an abort meanwhile has emptied the buffer */
+		s->credit -= n;
+		half_body(&s->half, v.iov_base, n);
+		if (s->in.len)
+			buf_drop(&s->in, n);
+		consumed(s, n);
+	}
+	s->telling = false;
+	finish(s);
+}
+
+/* Tells the end once everything before it has been told, and leaves when there is nothing left to do. */
+static void finish(struct h2_stream *s)
+{
+	if (!s->in.len && s->in_ended && !s->in_told) {
+		s->in_told = true;
+		half_end(&s->half, &s->in_trailers);
+	}
+	if (!s->closed)
+		return;
+	if (s->in_told && s->out_done && s->close_code == NGHTTP2_NO_ERROR) {
+		h2_stream_bury(s);
+	} else if (s->in_told) {
+		half_abort(&s->half, ADIT_ERR_ENOUGH);
+		h2_stream_bury(s);
+	} else if (!s->in.len || !s->half.peer) {
+		half_abort(&s->half, h2_err_of(s->close_code));
+		h2_stream_bury(s);
+	}
+}
+
+static void op_credit(struct half *self, size_t n)
+{
+	struct h2_stream *s = stream_of(self);
+
+	s->credit += n;
+	if (s->in.len)
+		tell_buffered(s);
+}
+
+void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
+{
+	size_t now = s->in.len ? 0 : n < s->credit ? n : s->credit;
+
+	if (!s->half.peer) { /* reset by us, still arriving */
+		consumed(s, n);
+		return;
+	}
+	if (now < n && buf_add(&s->in, p + now, n - now) < 0) {
+		h2_stream_fail(s, ADIT_ERR_NOMEM);
+		return;
+	}
+	if (now)
+		tell(s, p, now);
+}
+
+/* What a 200 to an upgrade means: accepted, or the 2xx that adit-status tells. */
+static int upgrade_status(struct head *h)
+{
+	struct str other = fields_get(&h->fields, STR("adit-status"));
+	uint64_t status;
+
+	if (!other.p)
+		return 101;
+	if (str_to_u64(other, &status) < 0 || status < 200 || status > 299)
+		status = 200;
+	fields_remove(&h->fields, STR("adit-status"));
+	return (int)status;
+}
+
+void h2_stream_block(struct h2_stream *s, bool end)
+{
+	struct head *h = &s->head;
+
+	if (s->got_final) { /* trailers */
+		if (fields_copy(&s->in_trailers, &h->fields) < 0)
+			fields_reset(&s->in_trailers);
+		return;
+	}
+	h->minor = 2;
+	if (s->h2->role == H2_ASKING) {
+		if (s->upgrade && h->status == 200)
+			h->status = upgrade_status(h);
+		s->got_final = h->status == 101 || h->status >= 200;
+		half_head(&s->half, h, end);
+		return;
+	}
+	s->got_final = true;
+	if (end)
+		h->length = 0;
+	s->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
+	if (s->upgrade && head_set(h, HEAD_METHOD, STR("GET")) < 0) {
+		h2_stream_fail(s, ADIT_ERR_NOMEM);
+		return;
+	}
+	s->upgrade = s->upgrade || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+	s->h2->events->request(s->h2->owner, s, h, end);
+	if (!s->half.peer)
+		h2_stream_fail(s, ADIT_ERR_LIMIT);
+}
+
+void h2_stream_end(struct h2_stream *s)
+{
+	s->in_ended = true;
+	finish(s);
+}
+
+void h2_stream_closed(struct h2_stream *s, uint32_t code)
+{
+	s->closed = true;
+	s->close_code = code;
+	sched_remove(&s->turn);
+	buf_clear(&s->out);
+	finish(s);
+}

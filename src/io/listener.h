@@ -1,0 +1,39 @@
+/* listener: accepts connections on one address and hands them on as streams: TCP, Unix, TLS, PROXY protocol.
+ * Layer io. The programs open them; the edge gets the streams.
+ * Invariant: when descriptors run out, accepting pauses for LISTENER_PAUSE_MS instead of spinning.
+ */
+#ifndef ADIT_IO_LISTENER_H
+#define ADIT_IO_LISTENER_H
+
+#include "io/tls.h"
+
+/** Connections taken in one turn from one listener, so that a burst does not starve what runs. */
+#define LISTENER_BATCH 32
+#define LISTENER_PAUSE_MS 100
+/** Waiting in the kernel while we are busy; the kernel caps it at somaxconn (4096 on Linux). */
+#define LISTENER_BACKLOG 4096
+
+struct listener;
+
+struct listener_options {
+	const char *address;       /* "127.0.0.1:8080", "[::1]:0", ":8080" (every address), "unix:/path" */
+	struct tls_context *tls;   /* NULL = plain; the listener keeps a reference */
+	bool proxy_protocol;       /* each connection begins with a PROXY header, version 1 or 2; others are closed */
+};
+
+/** Takes over `s`. For TLS the handshake has yet to happen: the first reads drive it. */
+typedef void listener_accept_fn(void *arg, struct stream *s);
+
+/** 0; ADIT_ERR_INVALID for an address that cannot be read; or why binding failed (ADIT_ERR_SYS: errno says more). */
+int listener_open(struct listener **out, struct loop *l, const struct listener_options *o, listener_accept_fn *fn,
+                  void *arg);
+void listener_close(struct listener **l);
+
+/** Stops taking connections for a while, e.g. at a limit; waiting ones stay in the kernel's queue. */
+void listener_pause(struct listener *l, bool paused);
+/** A new certificate for connections from now on. */
+void listener_set_tls(struct listener *l, struct tls_context *tls);
+/** What it is bound to, as "127.0.0.1:41234" or "unix:/path"; lives with the listener. */
+const char *listener_address(const struct listener *l);
+
+#endif

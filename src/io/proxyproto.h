@@ -1,0 +1,25 @@
+/* proxyproto: reads the PROXY protocol header, version 1 or 2, that a proxy sends before a connection's own bytes.
+ * Layer io; the listener uses it. (The PROXY protocol, HAProxy's proxy-protocol.txt.)
+ * Invariants: not one byte behind the header is read; a connection without a valid header within PROXYPROTO_MS is closed.
+ */
+#ifndef ADIT_IO_PROXYPROTO_H
+#define ADIT_IO_PROXYPROTO_H
+
+#include "base/list.h"
+#include "io/stream.h"
+
+/** The sender writes it first of all, in one packet. */
+#define PROXYPROTO_MS 5000
+/** Longest version 1 line, and what is taken of a version 2 header (addresses and TLVs). */
+#define PROXYPROTO_V1_MAX 107
+#define PROXYPROTO_V2_MAX 2048
+
+typedef void proxyproto_fn(void *arg, struct stream *s);
+
+/** Takes over `*s` (and nulls it), reads the header, sets peer, and gives the stream to `fn`; or closes it.
+ *  It stands in `waiting` meanwhile. 0 or ADIT_ERR_NOMEM with `*s` untouched. */
+int proxyproto_read(struct list *waiting, struct stream **s, proxyproto_fn *fn, void *arg);
+/** Closes all that wait. */
+void proxyproto_drop_all(struct list *waiting);
+
+#endif

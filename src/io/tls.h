@@ -1,0 +1,55 @@
+/* tls: TLS over any stream, as a stream; and the contexts it needs.
+ * Layer io; wraps OpenSSL. The listener and dial make them.
+ * Invariants: TLS 1.2 or newer, no renegotiation, no early data, no compression. A peer that is dialled is always
+ * verified against a name. At most about TLS_UNSENT_MAX bytes of ciphertext wait in memory.
+ */
+#ifndef ADIT_IO_TLS_H
+#define ADIT_IO_TLS_H
+
+#include "io/stream.h"
+
+/** Ciphertext encrypted ahead of the socket: four full records, so that one flush is one send. */
+#define TLS_UNSENT_MAX 66560
+
+/** The application protocols adit knows, in the order in which aditd prefers them. */
+#define TLS_ALPN_ADIT "adit/1"
+#define TLS_ALPN_H2 "h2"
+#define TLS_ALPN_HTTP1 "http/1.1"
+
+/** Bits to offer or accept. */
+enum tls_alpn {
+	TLS_OFFER_ADIT = 1,
+	TLS_OFFER_H2 = 2,
+	TLS_OFFER_HTTP1 = 4,
+};
+
+/** Why a context could not be made, one line. */
+struct tls_error {
+	char text[256];
+};
+
+struct tls_context;
+/** One more owner; each calls tls_context_free. */
+struct tls_context *tls_context_ref(struct tls_context *c);
+
+/** For a listener: PEM files, chain included. NULL with a line in `e`. Reference-counted: streams keep theirs. */
+struct tls_context *tls_context_server(const char *certificate, const char *key, unsigned alpn, struct tls_error *e);
+/** For dialling: `ca` is a PEM file, NULL = the system's store. */
+struct tls_context *tls_context_client(const char *ca, struct tls_error *e);
+void tls_context_free(struct tls_context **c);
+
+/** Answers a handshake over `*lower`, which it takes over (and nulls). NULL: out of memory, `*lower` stays. */
+struct stream *tls_accept(struct tls_context *c, struct stream **lower);
+
+/** Begins a handshake as the side that asks. `name` is what the certificate must be for, a host name or an address.
+ *  `alpn` is what is offered, in the order adit/1, h2, http/1.1. NULL: out of memory or an impossible name. */
+struct stream *tls_connect(struct tls_context *c, struct stream **lower, const char *name, unsigned alpn);
+
+/** Drives the handshake: 0 = done, ADIT_ERR_AGAIN = wait for readable, else why it failed (stream_detail says more). */
+int tls_handshake(struct stream *s);
+
+/** Writes a throw-away CA, a certificate for `names` (comma-separated) and its key into `folder` as ca.pem, server.pem
+ *  and server.key (mode 0600); valid for a year. 0 or ADIT_ERR_SYS. For aditd --dev. */
+int tls_make_dev_certificate(const char *folder, const char *names, struct tls_error *e);
+
+#endif

@@ -1,0 +1,269 @@
+#include "session/dialer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "session/backoff.h"
+
+enum dialer_state {
+	DIALER_IDLE, DIALER_DIALLING, DIALER_UPGRADING, DIALER_GREETING, DIALER_UP, DIALER_WAITING, DIALER_REFUSED
+};
+
+static const char *const state_names[] = {"idle", "dialling", "upgrading", "greeting", "up", "waiting", "refused"};
+
+struct dialer {
+	struct loop *loop;
+	struct dialer_options o;
+	enum dialer_state state;
+	const struct carrier_kind *kind;
+	struct dial *dial;
+	struct carrier_attempt *attempt;
+	struct session *session;
+	struct timer timer; /* the next attempt, or the greeting's budget */
+	struct backoff backoff;
+	char link_id[CARRIER_LINK_ID_HEX + 1];
+	char host_field[HANDSHAKE_NAME_MAX + 8];
+	bool draining;
+};
+
+static void go(struct dialer *d, enum dialer_state to)
+{
+	d->state = to;
+	log_event(d->o.trace, LOG_LEVEL_INFO, "dialer", KV_Z("state", state_names[to]), KV_Z("link", d->link_id));
+}
+
+static void drop_attempt(struct dialer *d)
+{
+	dial_cancel(&d->dial);
+	if (d->attempt)
+		d->kind->cancel(&d->attempt);
+	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	timer_clear(&d->timer);
+}
+
+/* It did not work, or works no longer: again, after a while. */
+static void again(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
+{
+	uint32_t wait = (uint32_t)random_below(backoff_next(&d->backoff, loop_ms(d->loop)) + 1u);
+
+	drop_attempt(d);
+	if (retry_after_s * 1000 > wait)
+		wait = retry_after_s * 1000 < BACKOFF_MAX_MS ? retry_after_s * 1000 : BACKOFF_MAX_MS;
+	go(d, DIALER_WAITING);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "wait", KV_Z("link", d->link_id), KV_Z("reason", err_name(err)),
+	          KV_Z("detail", detail), KV_U64("ms", wait));
+	timer_set(&d->timer, wait);
+	d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+}
+
+static void refuse(struct dialer *d, int err, const char *reason)
+{
+	drop_attempt(d);
+	go(d, DIALER_REFUSED);
+	d->o.events->refused(d->o.owner, err, *reason ? reason : err_text(err));
+}
+
+/* ---- greeting, and the session's life */
+
+static void session_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
+{
+	struct dialer *d = owner;
+
+	d->o.events->request(d->o.owner, s, h, bodyless);
+}
+
+static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
+{
+	struct wire_welcome *w = malloc(sizeof(*w));
+	struct wire_error e;
+	int err = w ? wire_read_welcome(p, n, w, &e) : ADIT_ERR_NOMEM;
+
+	if (err) {
+		session_close(d->session, 400, w ? e.text : "out of memory", err);
+	} else {
+		timer_clear(&d->timer);
+		backoff_reset(&d->backoff);
+		go(d, DIALER_UP);
+		link_ping(session_link(d->session), loop_ms(d->loop));
+		d->o.events->published(d->o.owner, w);
+	}
+	if (w)
+		secret_wipe(w, sizeof(*w));
+	free(w);
+}
+
+static void take_close(struct dialer *d, const uint8_t *p, size_t n)
+{
+	char reason[FRAME_REASON_MAX + 1] = "";
+	uint16_t code = 0;
+
+	wire_read_close(p, n, &code, reason, sizeof(reason));
+	log_event(d->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", d->link_id), KV_U64("code", code),
+	          KV_Z("reason", reason));
+	if (code == 403)
+		refuse(d, ADIT_ERR_FORBIDDEN, reason);
+	else if (code == 409)
+		refuse(d, ADIT_ERR_CONFLICT, reason);
+	else
+		again(d, ADIT_ERR_LINK_LOST, reason, 0);
+}
+
+static void session_told(void *owner, enum frame_type type, const uint8_t *p, size_t n)
+{
+	struct dialer *d = owner;
+
+	if (type == FRAME_WELCOME && d->state == DIALER_GREETING)
+		take_welcome(d, p, n);
+	else if (type == FRAME_CLOSE)
+		take_close(d, p, n);
+	else if (type != FRAME_DRAIN) /* DRAIN only hints that the server will go: the loss itself is acted on */
+		session_close(d->session, 400, "unexpected control frame", ADIT_ERR_PROTO);
+}
+
+static void session_lost(void *owner, int err, const char *detail)
+{
+	again(owner, err, detail, 0);
+}
+
+static const struct session_events session_events = {session_request, session_told, session_lost, NULL};
+
+static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
+{
+	const struct session_options o = {
+		.role = H2_ANSWERING, .budget = d->o.budget, .heartbeat_ms = d->o.heartbeat_ms, .events = &session_events, .owner = d,
+	};
+	size_t n;
+	char *hello = wire_write_hello(d->o.hello, &n);
+	int err = ADIT_ERR_NOMEM;
+
+	d->session = hello ? session_new(d->loop, &o) : NULL;
+	if (d->session)
+		err = link_control(session_link(d->session), FRAME_HELLO, hello, n);
+	free(hello);
+	if (err) {
+		stream_free(&carrier);
+		again(d, err, "", 0);
+		return;
+	}
+	go(d, DIALER_GREETING);
+	timer_set(&d->timer, DIALER_GREETING_MS);
+	err = session_attach(d->session, carrier, NULL, rest);
+	if (err)
+		again(d, err, "", 0);
+}
+
+/* ---- dialling and upgrading */
+
+static void on_carrier(void *arg, const struct carrier_result *r)
+{
+	struct dialer *d = arg;
+	char detail[CARRIER_DETAIL_MAX + 64];
+
+	d->attempt = NULL;
+	if (!r->err) {
+		greet(d, r->stream, r->rest);
+		return;
+	}
+	if (r->status && !r->ours)
+		snprintf(detail, sizeof(detail), "HTTP %d, and not from aditd: is %s the tunnel server?", r->status, d->host_field);
+	else
+		snprintf(detail, sizeof(detail), "%s", r->detail);
+	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN))
+		refuse(d, r->err, detail);
+	else
+		again(d, r->err, detail, r->ours ? r->retry_after : 0);
+}
+
+static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
+{
+	struct dialer *d = arg;
+	struct carrier_target t = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent};
+
+	d->dial = NULL;
+	if (err) {
+		again(d, err, detail, 0);
+		return;
+	}
+	go(d, DIALER_UPGRADING);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "connected", KV_Z("link", d->link_id), KV_Z("address", s->peer.ip),
+	          KV_U64("port", s->peer.port), KV_Z("alpn", s->alpn));
+	d->attempt = d->kind->start(d->loop, s, &t, on_carrier, d);
+	if (!d->attempt) {
+		stream_free(&s);
+		again(d, ADIT_ERR_NOMEM, "", 0);
+	}
+}
+
+static void attempt(struct dialer *d)
+{
+	struct dial_options o = {
+		.host = d->o.host, .port = d->o.port, .tls = d->o.tls, .tls_name = d->o.server_name, .alpn = d->kind->alpn,
+	};
+	uint8_t id[LINK_ID_LEN];
+
+	random_bytes(id, sizeof(id));
+	hex_encode(id, sizeof(id), d->link_id);
+	go(d, DIALER_DIALLING);
+	d->dial = dial_start(d->loop, d->o.resolver, &o, on_dialled, d);
+	if (!d->dial)
+		again(d, ADIT_ERR_NOMEM, "", 0);
+}
+
+static void on_timer(void *arg)
+{
+	struct dialer *d = arg;
+
+	if (d->state == DIALER_GREETING)
+		again(d, ADIT_ERR_TIMEOUT, "no answer to HELLO", 0);
+	else if (!d->draining)
+		attempt(d);
+}
+
+/* ---- life */
+
+struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
+{
+	struct dialer *d = calloc(1, sizeof(*d));
+	bool bare = o->tls ? o->port == 443 : o->port == 80, v6 = strchr(o->server_name, ':') != NULL;
+
+	if (!d)
+		return NULL;
+	d->loop = l;
+	d->o = *o;
+	if (o->tls)
+		d->o.tls = tls_context_ref(o->tls);
+	d->kind = &carrier_direct;
+	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%s]" : "%s", o->server_name);
+	if (!bare)
+		snprintf(d->host_field + strlen(d->host_field), 8, ":%u", o->port);
+	timer_init(&d->timer, l, on_timer, d);
+	timer_set(&d->timer, 0);
+	return d;
+}
+
+void dialer_free(struct dialer **dp)
+{
+	struct dialer *d = *dp;
+
+	if (!d)
+		return;
+	*dp = NULL;
+	drop_attempt(d);
+	timer_stop(&d->timer);
+	tls_context_free(&d->o.tls);
+	free(d);
+}
+
+void dialer_drain(struct dialer *d)
+{
+	d->draining = true;
+	if (d->session)
+		session_goaway(d->session);
+}
+
+unsigned dialer_open(const struct dialer *d)
+{
+	return d->session ? session_open(d->session) : 0;
+}

@@ -1,0 +1,396 @@
+#include "session/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+/** Pieces of one gathered write to the carrier. */
+#define WRITE_PIECES 32
+/** How long a CLOSE may take to leave. */
+#define CLOSE_MS 1000
+
+struct session {
+	struct loop *loop;
+	const struct session_events *events;
+	void *owner;
+	struct stream *carrier;
+	struct link *link;
+	struct h2 *h2;
+	struct budget budget;
+	struct buf lead;
+	struct task flush, over, free;
+	struct timer tick, closing;
+	uint32_t heartbeat_ms;
+	uint64_t used_ms;      /* when it last carried a request */
+	int lost;              /* why it is over, 0 = it is not */
+	int close_err;         /* set while CLOSE is on its way */
+	bool told;
+	char detail[160];
+};
+
+/* ---- upwards: link -> h2 */
+
+static size_t link_pull(void *arg, uint8_t *p, size_t cap)
+{
+	struct session *s = arg;
+
+	return h2_pull(s->h2, p, cap);
+}
+
+static int link_deliver(void *arg, const uint8_t *p, size_t n)
+{
+	struct session *s = arg;
+
+	return h2_recv(s->h2, p, n);
+}
+
+static int link_told(void *arg, enum frame_type type, const uint8_t *p, size_t n)
+{
+	struct session *s = arg;
+
+	s->events->control(s->owner, type, p, n);
+	return 0;
+}
+
+static const struct link_callbacks link_callbacks = {link_pull, link_deliver, link_told};
+
+/* ---- the end */
+
+static void tell_over(void *arg)
+{
+	struct session *s = arg;
+
+	if (s->told)
+		return;
+	s->told = true;
+	s->events->lost(s->owner, s->lost, s->detail);
+}
+
+static void lose(struct session *s, int err, const char *detail)
+{
+	if (s->lost)
+		return;
+	s->lost = s->close_err ? s->close_err : err;
+	snprintf(s->detail, sizeof(s->detail), "%s", detail);
+	task_cancel(s->loop, &s->flush);
+	timer_stop(&s->tick);
+	timer_stop(&s->closing);
+	stream_free(&s->carrier);
+	task_post(s->loop, &s->over);
+}
+
+/* ---- the pump */
+
+static void set_clock(struct session *s)
+{
+	h2_clock(s->h2, clock_us(), link_srtt_us(s->link));
+}
+
+static void set_tick(struct session *s)
+{
+	uint64_t next = link_next_tick(s->link), now = loop_ms(s->loop);
+
+	if (next == UINT64_MAX)
+		timer_clear(&s->tick);
+	else
+		timer_set(&s->tick, next > now ? next - now : 0);
+}
+
+/* True when all of `lead` is out. */
+static bool flush_lead(struct session *s)
+{
+	struct iovec iov[4];
+
+	while (s->lead.len) {
+		int count = buf_iov(&s->lead, iov, 4);
+		ssize_t n = stream_write(s->carrier, iov, count);
+
+		if (n < 0)
+			lose(s, (int)n, stream_detail(s->carrier));
+		if (n <= 0)
+			return false;
+		buf_drop(&s->lead, (size_t)n);
+	}
+	return true;
+}
+
+static void flush(void *arg)
+{
+	struct session *s = arg;
+	struct iovec iov[WRITE_PIECES];
+
+	if (s->lost || !s->carrier || !flush_lead(s))
+		return;
+	set_clock(s);
+	for (;;) {
+		size_t wanted = 0;
+		ssize_t n;
+		int count = link_out(s->link, iov, WRITE_PIECES, stream_unsent(s->carrier), loop_ms(s->loop));
+
+		if (!count)
+			break;
+		for (int i = 0; i < count; i++)
+			wanted += iov[i].iov_len;
+		n = stream_write(s->carrier, iov, count);
+		if (n < 0) {
+			lose(s, (int)n, stream_detail(s->carrier));
+			return;
+		}
+		link_sent(s->link, (size_t)n, loop_ms(s->loop));
+		if ((size_t)n < wanted) {
+			set_tick(s);
+			return;
+		}
+	}
+	/* the far end closes when it has read CLOSE; closing first could destroy it on its way */
+	if (s->close_err)
+		stream_finish(s->carrier);
+	else
+		set_tick(s);
+}
+
+static void on_readable(void *owner)
+{
+	struct session *s = owner;
+	uint8_t *block = loop_borrow(s->loop);
+	size_t done = 0;
+
+	if (!block) {
+		lose(s, ADIT_ERR_NOMEM, "");
+		return;
+	}
+	set_clock(s);
+	while (!s->lost && done < SESSION_READ_TURN) {
+		ssize_t n = stream_read(s->carrier, block, LOOP_BLOCK);
+		int err;
+
+		if (n == ADIT_ERR_AGAIN)
+			break;
+		if (n < 0) {
+			lose(s, (int)n, stream_detail(s->carrier));
+			break;
+		}
+		done += (size_t)n;
+		err = link_recv(s->link, block, (size_t)n, loop_ms(s->loop));
+		if (err)
+			lose(s, err, err == ADIT_ERR_PROTO ? "the far end broke the protocol" : "");
+	}
+	loop_return(s->loop, block);
+	if (!s->lost)
+		task_post(s->loop, &s->flush);
+}
+
+static void on_writable(void *owner)
+{
+	struct session *s = owner;
+
+	task_post(s->loop, &s->flush);
+}
+
+static const struct stream_handler carrier_handler = {on_readable, on_writable};
+
+static void on_tick(void *arg)
+{
+	struct session *s = arg;
+	uint64_t now = loop_ms(s->loop);
+
+	if (h2_open(s->h2))
+		s->used_ms = now;
+	link_heartbeat(s->link, s->heartbeat_ms, s->used_ms && now - s->used_ms < SESSION_IN_USE_MS);
+	if (link_tick(s->link, now) == LINK_SUSPECT) {
+		lose(s, ADIT_ERR_TIMEOUT, "nothing was heard from the far end");
+		return;
+	}
+	flush(s);
+}
+
+static void on_closing(void *arg)
+{
+	struct session *s = arg;
+
+	lose(s, s->close_err, "");
+}
+
+/* ---- h2's events */
+
+static void h2_woken(void *owner)
+{
+	struct session *s = owner;
+
+	if (!s->lost && s->carrier)
+		task_post(s->loop, &s->flush);
+}
+
+static void note_use(struct session *s)
+{
+	uint64_t now = loop_ms(s->loop);
+	bool fresh = !s->used_ms || now - s->used_ms >= SESSION_IN_USE_MS;
+
+	s->used_ms = now;
+	if (fresh) { /* from now on it is watched closely */
+		link_heartbeat(s->link, s->heartbeat_ms, true);
+		set_tick(s);
+	}
+}
+
+static void h2_request(void *owner, struct h2_stream *stream, const struct head *h, bool bodyless)
+{
+	struct session *s = owner;
+
+	note_use(s);
+	if (s->events->request)
+		s->events->request(s->owner, stream, h, bodyless);
+}
+
+static void h2_idle(void *owner)
+{
+	struct session *s = owner;
+
+	if (s->events->idle)
+		s->events->idle(s->owner);
+}
+
+static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle};
+
+/* ---- life */
+
+/* At the bottom of the turn, for the owner may end it from inside any of its events. */
+static void release(void *arg)
+{
+	struct session *s = arg;
+
+	h2_free(&s->h2, s->lost);
+	link_free(&s->link);
+	buf_clear(&s->lead);
+	free(s);
+}
+
+struct session *session_new(struct loop *l, const struct session_options *o)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	struct h2_options h2 = {.role = o->role, .tunnel = true};
+
+	if (!s)
+		return NULL;
+	s->loop = l;
+	s->events = o->events;
+	s->owner = o->owner;
+	s->heartbeat_ms = o->heartbeat_ms;
+	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
+	h2.budget = &s->budget;
+	s->flush = (struct task){.run = flush, .arg = s};
+	s->over = (struct task){.run = tell_over, .arg = s};
+	s->free = (struct task){.run = release, .arg = s};
+	timer_init(&s->tick, l, on_tick, s);
+	timer_init(&s->closing, l, on_closing, s);
+	s->link = link_new(&link_callbacks, s);
+	s->h2 = s->link ? h2_new(&h2, &h2_events, s) : NULL;
+	if (!s->h2) {
+		link_free(&s->link);
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void session_free(struct session **sp, int err)
+{
+	struct session *s = *sp;
+
+	if (!s)
+		return;
+	*sp = NULL;
+	s->told = true;
+	lose(s, err, "");
+	task_cancel(s->loop, &s->over);
+	task_post_free(s->loop, &s->free);
+}
+
+static void feed_rest(struct session *s, struct buf *rest)
+{
+	struct iovec v;
+
+	while (!s->lost && buf_iov(rest, &v, 1) == 1) {
+		int err = link_recv(s->link, v.iov_base, v.iov_len, loop_ms(s->loop));
+
+		if (err)
+			lose(s, err, "the far end broke the protocol");
+		buf_drop(rest, v.iov_len);
+	}
+	buf_clear(rest);
+}
+
+int session_attach(struct session *s, struct stream *carrier, struct buf *lead, struct buf *rest)
+{
+	int err = link_attach(s->link, 0, loop_ms(s->loop));
+
+	s->carrier = carrier;
+	if (err)
+		return err;
+	if (lead)
+		buf_splice(&s->lead, lead);
+	link_heartbeat(s->link, s->heartbeat_ms, false);
+	set_clock(s);
+	stream_own(carrier, &carrier_handler, s);
+	stream_pause(carrier, false);
+	feed_rest(s, rest);
+	if (!s->lost)
+		task_post(s->loop, &s->flush);
+	return 0;
+}
+
+struct half *session_ask(struct session *s, int *err)
+{
+	struct half *h;
+
+	*err = ADIT_ERR_LINK_LOST;
+	if (s->lost || s->close_err)
+		return NULL;
+	h = h2_ask(s->h2, err);
+	if (h)
+		note_use(s);
+	return h;
+}
+
+int session_control(struct session *s, enum frame_type type, const void *p, size_t n)
+{
+	int err;
+
+	if (s->lost)
+		return ADIT_ERR_LINK_LOST;
+	err = link_control(s->link, type, p, n);
+	task_post(s->loop, &s->flush);
+	return err;
+}
+
+void session_close(struct session *s, uint16_t code, const char *reason, int err)
+{
+	if (s->lost || s->close_err)
+		return;
+	s->close_err = err;
+	link_close(s->link, code, reason);
+	timer_set(&s->closing, CLOSE_MS);
+	task_post(s->loop, &s->flush);
+}
+
+void session_goaway(struct session *s)
+{
+	h2_goaway(s->h2);
+}
+
+bool session_leaving(const struct session *s)
+{
+	return s->lost || s->close_err || h2_leaving(s->h2);
+}
+
+unsigned session_open(const struct session *s)
+{
+	return h2_open(s->h2);
+}
+
+struct link *session_link(struct session *s)
+{
+	return s->link;
+}

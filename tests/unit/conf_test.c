@@ -1,0 +1,599 @@
+#include "conf/conf_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "unit.h"
+
+#define HASH_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define HASH_B "BBbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define TOKENS "tokens: [{name: a, sha256: " HASH_A ", names: [shop, 'alice-*', '*.shop.example']}]\n"
+#define DOMAIN_LISTEN "domain: t.test\nlisten: [{address: ':8080'}]\n"
+#define SERVER_TOP DOMAIN_LISTEN TOKENS
+#define CLIENT_TOP "server: https://t.test\n"
+#define TUNNELS "tunnels: [{origin: 3000}]\n"
+#define HTTP "adit http 1 --server https://t.test"
+#define WORDS_MAX 16
+
+/* ---- a folder of its own for each test, with the files that configurations name */
+
+static const char *const fixtures[][2] = {
+	{"cert.pem", "pem"}, {"key.pem", "pem"}, {"ca.pem", "pem"}, {"token", "s3cret\r\n"}, {"token.empty", "\n"},
+	{"token.space", "two words\n"}, {"token.two", "one\ntwo\n"},
+	{"token.printed", "adit_x\n# comment\n#  more\n\n"}, {"adit.yaml", NULL}, {"aditd.yaml", NULL},
+	{"sub/aditd.yaml", NULL}, {"sub/adit.yaml", NULL}, {"sub/cert.pem", "pem"}, {"sub/key.pem", "pem"},
+	{"sub/token", "below"},
+};
+#define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
+
+static void put(const char *path, const char *text, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_EQUAL(fwrite(text, 1, n, f), n);
+	fclose(f);
+	CU_ASSERT_EQUAL(chmod(path, 0600), 0);
+}
+
+static void enter(char *folder)
+{
+	strcpy(folder, "/tmp/adit-conf-XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+	CU_ASSERT_EQUAL_FATAL(chdir(folder), 0);
+	CU_ASSERT_EQUAL(mkdir("sub", 0700), 0);
+	for (size_t i = 0; i < FIXTURES; i++)
+		if (fixtures[i][1])
+			put(fixtures[i][0], fixtures[i][1], strlen(fixtures[i][1]));
+	setenv("HOME", "/nowhere", 1);
+	unsetenv("XDG_STATE_HOME");
+	unsetenv("XDG_CONFIG_HOME");
+	unsetenv("ADIT_TOKEN");
+}
+
+static void leave(const char *folder)
+{
+	for (size_t i = 0; i < FIXTURES; i++)
+		unlink(fixtures[i][0]);
+	CU_ASSERT_EQUAL(rmdir("sub"), 0);
+	CU_ASSERT_EQUAL(chdir("/"), 0);
+	CU_ASSERT_EQUAL(rmdir(folder), 0);
+}
+
+/** A command line cut at spaces. */
+struct words {
+	char text[256];
+	char *argv[WORDS_MAX + 1];
+	int argc;
+};
+
+static void cut(struct words *w, const char *line)
+{
+	char *save = NULL;
+
+	w->argc = 0;
+	snprintf(w->text, sizeof(w->text), "%s", line);
+	for (char *p = strtok_r(w->text, " ", &save); p && w->argc < WORDS_MAX; p = strtok_r(NULL, " ", &save))
+		w->argv[w->argc++] = p;
+	w->argv[w->argc] = NULL;
+}
+
+static enum conf_action run_server(const char *line, FILE *to, struct conf_server **out, struct conf_error *e)
+{
+	struct words w;
+
+	e->text[0] = '\0';
+	cut(&w, line);
+	return conf_server_call(to, w.argc, w.argv, out, e);
+}
+
+static enum conf_action run_client(const char *line, FILE *to, struct conf_client **out, struct conf_error *e)
+{
+	struct words w;
+
+	e->text[0] = '\0';
+	cut(&w, line);
+	return conf_client_call(to, w.argc, w.argv, out, e);
+}
+
+/* What `line` gives when `text` is the program's file; the conf itself is of no interest. */
+static enum conf_action run_any(const char *line, const char *text, struct conf_error *e)
+{
+	bool server = strncmp(line, "aditd", 5) == 0;
+	struct conf_server *s = NULL;
+	struct conf_client *c = NULL;
+	enum conf_action action;
+
+	unlink("adit.yaml");
+	unlink("aditd.yaml");
+	if (text)
+		put(server ? "aditd.yaml" : "adit.yaml", text, strlen(text));
+	action = server ? run_server(line, stdout, &s, e) : run_client(line, stdout, &c, e);
+	CU_ASSERT_EQUAL(action == CONF_RUN, s || c);
+	conf_server_free(&s);
+	conf_client_free(&c);
+	return action;
+}
+
+/* ---- the tables */
+
+static void test_bad(void)
+{
+	static const struct {
+		const char *line, *text, *wanted;
+	} cases[] = {
+#define X(line, text, wanted) {line, text, wanted},
+#include "conf_bad.def"
+#undef X
+	};
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum conf_action action = run_any(cases[i].line, cases[i].text, &e);
+
+		if (action != CONF_FAILED || strcmp(e.text, cases[i].wanted) != 0)
+			printf("\n%s\n%s\n  gave:   %s\n  wanted: %s\n", cases[i].line,
+			       cases[i].text ? cases[i].text : "",
+			       action == CONF_FAILED ? e.text : "no error", cases[i].wanted);
+		CU_ASSERT_EQUAL(action, CONF_FAILED);
+		CU_ASSERT_STRING_EQUAL(e.text, cases[i].wanted);
+	}
+	leave(folder);
+}
+
+static void test_good(void)
+{
+	static const char *const cases[][2] = {
+#define X(line, text) {line, text},
+#include "conf_good.def"
+#undef X
+	};
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum conf_action action = run_any(cases[i][0], cases[i][1], &e);
+
+		if (action != CONF_RUN)
+			printf("\n%s\n%s\n  gave: %s\n", cases[i][0], cases[i][1] ? cases[i][1] : "", e.text);
+		CU_ASSERT_EQUAL(action, CONF_RUN);
+	}
+	leave(folder);
+}
+
+/* ---- what comes out */
+
+static const char whole_server[] =
+	"domain: Tunnel.TEST\n"
+	"listen:\n"
+	"  - address: 127.0.0.1:8080\n"
+	"  - address: unix:sock\n"
+	"    tls: { certificate: cert.pem, key: key.pem }\n"
+	"    proxy_protocol: true\n"
+	"tokens:\n"
+	"  - name: alice\n"
+	"    sha256: " HASH_B "\n"
+	"    names: [\"Shop\", \"alice-*\"]\n"
+	"trusted_proxies: [127.0.0.1, 10.0.0.0/9, unix]\n"
+	"admin: 127.0.0.1:9090\n"
+	"public_url: https://NAME.tunnel.test/\n"
+	"access_log: \"-\"\n"
+	"trace: trace.log\n"
+	"log_format: json\n"
+	"log_level: debug\n"
+	"resume_seconds: 1\n"
+	"drain_seconds: 2\n"
+	"heartbeat_seconds: 3\n"
+	"max_visitors: 4\n";
+
+static void check_whole_server(const struct conf_server *c)
+{
+	CU_ASSERT_STRING_EQUAL(c->domain, "tunnel.test");
+	CU_ASSERT_EQUAL_FATAL(c->listen_count, 2);
+	CU_ASSERT_STRING_EQUAL(c->listen[0].address, "127.0.0.1:8080");
+	CU_ASSERT(!c->listen[0].tls && !c->listen[0].proxy_protocol && !c->listen[0].certificate);
+	CU_ASSERT_STRING_EQUAL(c->listen[1].address, "unix:sub/sock");
+	CU_ASSERT(c->listen[1].tls && c->listen[1].proxy_protocol);
+	CU_ASSERT_STRING_EQUAL(c->listen[1].certificate, "sub/cert.pem");
+	CU_ASSERT_STRING_EQUAL(c->listen[1].key, "sub/key.pem");
+	CU_ASSERT_EQUAL_FATAL(c->token_count, 1);
+	CU_ASSERT_STRING_EQUAL(c->tokens[0].name, "alice");
+	CU_ASSERT_EQUAL(c->tokens[0].sha256[0], 0xbb);
+	CU_ASSERT_EQUAL_FATAL(c->tokens[0].name_count, 2);
+	CU_ASSERT_STRING_EQUAL(c->tokens[0].names[0], "shop");
+	CU_ASSERT_STRING_EQUAL(c->admin, "127.0.0.1:9090");
+	CU_ASSERT_STRING_EQUAL(c->public_url, "https://NAME.tunnel.test");
+	CU_ASSERT_STRING_EQUAL(c->access_log, "-");
+	CU_ASSERT_EQUAL(c->log_format, LOG_FORMAT_JSON);
+	CU_ASSERT_EQUAL(c->resume_seconds, 1);
+	CU_ASSERT_EQUAL(c->drain_seconds, 2);
+	CU_ASSERT_EQUAL(c->heartbeat_seconds, 3);
+	CU_ASSERT_EQUAL(c->max_visitors, 4);
+	CU_ASSERT_STRING_EQUAL(c->file, "sub/aditd.yaml");
+}
+
+static void test_server(void)
+{
+	struct conf_server *c;
+	struct conf_error e;
+	struct words w;
+	char folder[32];
+
+	enter(folder);
+	put("sub/aditd.yaml", whole_server, strlen(whole_server));
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c sub/aditd.yaml", stdout, &c, &e), CONF_RUN);
+	check_whole_server(c);
+	CU_ASSERT_EQUAL(c->log_level, LOG_LEVEL_DEBUG);
+	CU_ASSERT_STRING_EQUAL(c->trace, "sub/trace.log");
+	conf_server_free(&c);
+	CU_ASSERT_PTR_NULL(c);
+
+	/* a flag comes before the file, and its path is not below the file's folder */
+	cut(&w, "aditd -c sub/aditd.yaml --trace t --log-level error");
+	CU_ASSERT_EQUAL_FATAL(conf_server_reread(w.argc, w.argv, &c, &e), 0);
+	check_whole_server(c);
+	CU_ASSERT_EQUAL(c->log_level, LOG_LEVEL_ERROR);
+	CU_ASSERT_STRING_EQUAL(c->trace, "t");
+	conf_server_free(&c);
+
+	put("sub/aditd.yaml", "domain: -\n", 10);
+	CU_ASSERT_EQUAL(conf_server_reread(w.argc, w.argv, &c, &e), ADIT_ERR_CONFIG);
+	CU_ASSERT_PTR_NULL(c);
+	leave(folder);
+}
+
+static void test_defaults(void)
+{
+	struct conf_server *s;
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("aditd.yaml", SERVER_TOP, strlen(SERVER_TOP));
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c aditd.yaml", stdout, &s, &e), CONF_RUN);
+	CU_ASSERT(s->resume_seconds == 30 && s->drain_seconds == 30 && s->heartbeat_seconds == 30);
+	CU_ASSERT(s->max_visitors == 10000 && s->log_level == LOG_LEVEL_INFO && s->log_format == LOG_FORMAT_TEXT);
+	CU_ASSERT(!s->admin && !s->access_log && !s->trace && !s->public_url && !s->dev && !s->dev_address);
+	conf_server_free(&s);
+
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd --dev", stdout, &s, &e), CONF_RUN);
+	CU_ASSERT(s->dev && !s->dev_dir && !s->file && !s->listen_count && !s->token_count);
+	CU_ASSERT_STRING_EQUAL(s->domain, "localhost");
+	CU_ASSERT_STRING_EQUAL(s->dev_address, "127.0.0.1:8443");
+	conf_server_free(&s);
+
+	setenv("HOME", "/home/me", 1);
+	CU_ASSERT_EQUAL_FATAL(run_client("adit http 80 --server https://T.test --token-file token", stdout, &c, &e),
+	                      CONF_RUN);
+	CU_ASSERT(c->server_tls && c->server_port == 443 && c->carrier == CONF_CARRIER_AUTO);
+	CU_ASSERT_EQUAL(c->heartbeat_seconds, 30);
+	CU_ASSERT_STRING_EQUAL(c->server_host, "T.test");
+	CU_ASSERT_STRING_EQUAL(c->server_name, "T.test");
+	CU_ASSERT_STRING_EQUAL(c->state_dir, "/home/me/.local/state/adit");
+	CU_ASSERT_STRING_EQUAL(c->token, "s3cret");
+	CU_ASSERT(c->tunnel_count == 1 && !c->tunnels[0].name && !c->tunnels[0].host_header);
+	CU_ASSERT(!c->file && !c->warning[0]);
+	conf_client_free(&c);
+	leave(folder);
+}
+
+static void test_client(void)
+{
+	static const char text[] =
+		"server: http://[::1]:8080\nserver_name: Tunnel.test\ntoken_file: token\ncarrier: ws-h2\n"
+		"ca: cert.pem\nheartbeat_seconds: 5\nstate_dir: state\ntunnels:\n"
+		"  - {name: Shop, origin: 'http://127.0.0.1:3000', host_header: 'localhost:3000'}\n"
+		"  - {origin: 'unix:app.sock'}\n";
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("sub/adit.yaml", text, strlen(text));
+	CU_ASSERT_EQUAL_FATAL(run_client("adit start -c sub/adit.yaml --carrier poll", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT(!c->server_tls && c->server_port == 8080);
+	CU_ASSERT(c->carrier == CONF_CARRIER_POLL && c->heartbeat_seconds == 5);
+	CU_ASSERT_STRING_EQUAL(c->server_host, "::1");
+	CU_ASSERT_STRING_EQUAL(c->server_name, "tunnel.test");
+	CU_ASSERT_STRING_EQUAL(c->token, "below");
+	CU_ASSERT_STRING_EQUAL(c->ca, "sub/cert.pem");
+	CU_ASSERT_STRING_EQUAL(c->state_dir, "sub/state");
+	CU_ASSERT_EQUAL_FATAL(c->tunnel_count, 2);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].name, "shop");
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].origin_host, "127.0.0.1");
+	CU_ASSERT_EQUAL(c->tunnels[0].origin_port, 3000);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].host_header, "localhost:3000");
+	CU_ASSERT(!c->tunnels[1].name && !c->tunnels[1].origin_host);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[1].origin_unix, "sub/app.sock");
+	CU_ASSERT_STRING_EQUAL(c->tunnels[1].origin, "unix:app.sock");
+	conf_client_free(&c);
+	CU_ASSERT_PTR_NULL(c);
+	leave(folder);
+}
+
+static void test_found_file(void)
+{
+	char folder[32], own[64];
+	struct conf_client *c;
+	struct conf_error e;
+
+	enter(folder);
+	CU_ASSERT_EQUAL(mkdir("sub/adit", 0700), 0);
+	put("sub/adit/adit.yaml", CLIENT_TOP TUNNELS, strlen(CLIENT_TOP TUNNELS));
+	snprintf(own, sizeof(own), "%s/sub", folder);
+	setenv("XDG_CONFIG_HOME", own, 1);
+	setenv("ADIT_TOKEN", "from-environment", 1);
+	CU_ASSERT_EQUAL_FATAL(run_client("adit start", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT(strstr(c->file, "/sub/adit/adit.yaml") != NULL);
+	CU_ASSERT_STRING_EQUAL(c->token, "from-environment");
+	conf_client_free(&c);
+	unlink("sub/adit/adit.yaml");
+	rmdir("sub/adit");
+	leave(folder);
+}
+
+static void test_token(void)
+{
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	CU_ASSERT_EQUAL(run_client(HTTP, stdout, &c, &e), CONF_FAILED);
+	CU_ASSERT_STRING_EQUAL(e.text, "adit: token: found nothing, wanted --token-file FILE, the file's token_file or "
+	                               "the environment's ADIT_TOKEN");
+	setenv("ADIT_TOKEN", "", 1);
+	CU_ASSERT_EQUAL(run_client(HTTP, stdout, &c, &e), CONF_FAILED);
+	CU_ASSERT_STRING_EQUAL(e.text, "adit: ADIT_TOKEN: found nothing in it, wanted a token: one line of visible "
+	                               "ASCII characters, no spaces");
+	setenv("ADIT_TOKEN", "s3cr\303\251t", 1);
+	CU_ASSERT_EQUAL(run_client(HTTP, stdout, &c, &e), CONF_FAILED);
+	CU_ASSERT_PTR_NULL(strstr(e.text, "s3cr"));
+	setenv("ADIT_TOKEN", "env\n", 1);
+	CU_ASSERT_EQUAL_FATAL(run_client(HTTP, stdout, &c, &e), CONF_RUN);
+	CU_ASSERT_STRING_EQUAL(c->token, "env");
+	conf_client_free(&c);
+
+	/* the file goes before the environment; others can read it, which is said but no error */
+	CU_ASSERT_EQUAL(chmod("token.printed", 0644), 0);
+	CU_ASSERT_EQUAL_FATAL(run_client(HTTP " --token-file token.printed", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT_STRING_EQUAL(c->token, "adit_x");
+	CU_ASSERT_STRING_EQUAL(c->warning, "token file \"token.printed\": mode 0644 lets others read it");
+	conf_client_free(&c);
+	leave(folder);
+}
+
+/* ---- actions */
+
+/* What the program prints to a file of our own; the caller frees it. */
+static char *printed(const char *line, enum conf_action wanted)
+{
+	struct conf_server *s = NULL;
+	struct conf_client *c = NULL;
+	enum conf_action got;
+	struct conf_error e;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	got = strncmp(line, "aditd", 5) == 0 ? run_server(line, f, &s, &e) : run_client(line, f, &c, &e);
+	CU_ASSERT_EQUAL(got, wanted);
+	CU_ASSERT(!s && !c);
+	fclose(f);
+	return text;
+}
+
+static void test_check_config(void)
+{
+	char folder[32], *text;
+
+	enter(folder);
+	put("aditd.yaml", SERVER_TOP, strlen(SERVER_TOP));
+	text = printed("aditd --check-config -c aditd.yaml", CONF_DONE);
+	CU_ASSERT_STRING_EQUAL(text, "aditd.yaml: ok (1 listeners, 1 tokens)\n");
+	free(text);
+	put("aditd.yaml", "x", 1);
+	text = printed("aditd --check-config -c aditd.yaml", CONF_FAILED);
+	CU_ASSERT_STRING_EQUAL(text, "");
+	free(text);
+	leave(folder);
+}
+
+static void test_new_token(void)
+{
+	char hex[SHA256_HEX_LEN + 1], line[96], folder[32], *text = printed("aditd --new-token", CONF_DONE);
+	uint8_t hash[SHA256_LEN];
+	char *end = strchr(text, '\n'), *other = printed("aditd --new-token", CONF_DONE);
+	struct conf_client *c;
+	struct conf_error e;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(end);
+	CU_ASSERT_EQUAL(end - text, 57);
+	CU_ASSERT_EQUAL(strncmp(text, "adit_", 5), 0);
+	CU_ASSERT_NOT_EQUAL(strncmp(text, other, 57), 0);
+	CU_ASSERT_EQUAL(digest_sha256(text, 57, hash), 0);
+	hex_encode(hash, sizeof(hash), hex);
+	snprintf(line, sizeof(line), "\n#     sha256: %s\n", hex);
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, line));
+
+	/* redirected to a file it is a token file */
+	enter(folder);
+	put("token", text, strlen(text));
+	CU_ASSERT_EQUAL_FATAL(run_client(HTTP " --token-file token", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT_EQUAL(strlen(c->token), 57);
+	conf_client_free(&c);
+	leave(folder);
+	free(text);
+	free(other);
+}
+
+static void test_help(void)
+{
+	char *server = printed("aditd --help", CONF_DONE), *client = printed("adit http --help", CONF_DONE);
+
+	for (size_t i = 0; i < OPT_COUNT; i++) {
+		const struct opt *o = &conf_options[i];
+		const char *text = conf_section_of_server(o->section) ? server : client;
+		char flag[64];
+
+		if (!*o->flag)
+			continue;
+		snprintf(flag, sizeof(flag), "  %s%s ", o->flag[1] ? "--" : "-", o->flag);
+		CU_ASSERT_PTR_NOT_NULL(strstr(text, flag));
+		CU_ASSERT_PTR_NOT_NULL(strstr(text, o->help));
+	}
+	free(server);
+	free(client);
+	server = printed("aditd --version", CONF_DONE);
+	CU_ASSERT_EQUAL(strncmp(server, "aditd ", 6), 0);
+	free(server);
+}
+
+static void test_full_disk(void)
+{
+	FILE *full = fopen("/dev/full", "w");
+	struct conf_server *s;
+	struct conf_error e;
+
+	if (!full)
+		return;
+	CU_ASSERT_EQUAL(run_server("aditd --new-token", full, &s, &e), CONF_FAILED);
+	fclose(full);
+}
+
+/* ---- limits and odd files */
+
+static void test_big(void)
+{
+	struct conf_server *c;
+	struct conf_error e;
+	char folder[32], *text;
+
+	text = malloc(CONF_FILE_MAX + 1);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	enter(folder);
+	memset(text, '\n', CONF_FILE_MAX + 1);
+	memcpy(text, SERVER_TOP, strlen(SERVER_TOP));
+	put("aditd.yaml", text, CONF_FILE_MAX);
+	CU_ASSERT_EQUAL(run_server("aditd -c aditd.yaml", stdout, &c, &e), CONF_RUN);
+	conf_server_free(&c);
+	put("aditd.yaml", text, CONF_FILE_MAX + 1);
+	CU_ASSERT_EQUAL(run_server("aditd -c aditd.yaml", stdout, &c, &e), CONF_FAILED);
+	CU_ASSERT_STRING_EQUAL(e.text, "aditd.yaml:1: found more than 1 MiB, wanted a configuration file");
+	leave(folder);
+	free(text);
+}
+
+/* The good file cut after every byte: each gives a conf or one line that names the file. */
+static void test_cut(void)
+{
+	struct conf_server *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("cert.pem", "x", 1);
+	for (size_t n = 0; n <= strlen(whole_server); n++) {
+		enum conf_action action;
+
+		put("aditd.yaml", whole_server, n);
+		action = run_server("aditd -c aditd.yaml", stdout, &c, &e);
+		CU_ASSERT_EQUAL(action == CONF_RUN, c != NULL);
+		if (action == CONF_FAILED) {
+			CU_ASSERT_EQUAL(strncmp(e.text, "aditd.yaml:", 11), 0);
+			CU_ASSERT_PTR_NULL(strchr(e.text, '\n'));
+			CU_ASSERT_PTR_NOT_NULL(strstr(e.text, "found "));
+			CU_ASSERT_PTR_NOT_NULL(strstr(e.text, ", wanted "));
+		}
+		conf_server_free(&c);
+	}
+	leave(folder);
+}
+
+/* ---- the small questions */
+
+static void test_origin(void)
+{
+	struct conf_tunnel t = {0};
+	struct conf_error e;
+
+	CU_ASSERT_EQUAL(conf_origin_parse("3000", &t, &e), 0);
+	CU_ASSERT(strcmp(t.origin_host, "127.0.0.1") == 0 && t.origin_port == 3000);
+	CU_ASSERT_EQUAL(conf_origin_parse("unix:/x", &t, &e), 0);
+	CU_ASSERT(!t.origin_host && strcmp(t.origin_unix, "/x") == 0);
+	CU_ASSERT_EQUAL(conf_origin_parse("http://app", &t, &e), 0);
+	CU_ASSERT(!t.origin_unix && strcmp(t.origin_host, "app") == 0 && t.origin_port == 80);
+	CU_ASSERT_EQUAL(conf_origin_parse("[::1]:5", &t, &e), 0);
+	CU_ASSERT(strcmp(t.origin_host, "::1") == 0 && t.origin_port == 5);
+	CU_ASSERT_EQUAL(conf_origin_parse("https://app", &t, &e), ADIT_ERR_CONFIG);
+	CU_ASSERT_STRING_EQUAL(e.text, "origin: found an https origin, wanted http:// (others are not supported by "
+	                               "this version)");
+	free(t.origin);
+	free(t.origin_host);
+	free(t.origin_unix);
+}
+
+static void test_trust(void)
+{
+	struct conf_server *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("sub/aditd.yaml", whole_server, strlen(whole_server));
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c sub/aditd.yaml", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT(conf_trusts(c, "127.0.0.1") && !conf_trusts(c, "127.0.0.2"));
+	CU_ASSERT(conf_trusts(c, "::ffff:127.0.0.1") && !conf_trusts(c, "::1"));
+	CU_ASSERT(conf_trusts(c, "10.127.255.255") && !conf_trusts(c, "10.128.0.0"));
+	CU_ASSERT(conf_trusts(c, "unix") && !conf_trusts(c, "") && !conf_trusts(c, "fe80::1%eth0"));
+	c->trust_unix = false;
+	CU_ASSERT(!conf_trusts(c, "unix"));
+	conf_server_free(&c);
+	leave(folder);
+}
+
+static void test_claims(void)
+{
+	char any[] = "*", alice[] = "alice-*", custom[] = "*.shop.example";
+	char *all_names[] = {any}, *some_names[] = {alice, custom};
+	struct conf_token all = {.names = all_names, .name_count = 1}, some = {.names = some_names, .name_count = 2};
+
+	CU_ASSERT(conf_token_may_claim(&all, "shop") && conf_token_may_claim(&all, "r"));
+	CU_ASSERT(!conf_token_may_claim(&all, "r-shop") && !conf_token_may_claim(&all, ""));
+	CU_ASSERT(!conf_token_may_claim(&all, "-") && !conf_token_may_claim(&all, "a_b"));
+	CU_ASSERT(!conf_token_may_claim(&all, "www.shop.example"));
+	CU_ASSERT(conf_token_may_claim(&some, "alice-1") && !conf_token_may_claim(&some, "alice"));
+	CU_ASSERT(!conf_token_may_claim(&some, "alice-1.evil.example"));
+	CU_ASSERT(conf_token_may_claim(&some, "www.shop.example") && !conf_token_may_claim(&some, "shop.example"));
+	CU_ASSERT(!conf_token_may_claim(&some, "r-www.shop.example"));
+	CU_ASSERT(!conf_token_may_claim(&some, "a.b.shop.example"));
+}
+
+static const struct unit_test tests[] = {
+	{"every bad file and command line gets its one line", test_bad},
+	{"good files and command lines are taken", test_good},
+	{"every key of aditd.yaml arrives, paths from the file's folder, flags first", test_server},
+	{"what is not given has the default of the table", test_defaults},
+	{"every key of adit.yaml arrives, and flags come before the file", test_client},
+	{"adit start finds the user's own file", test_found_file},
+	{"the token comes from the file, else the environment, and is never shown", test_token},
+	{"--check-config says that the file is right, in one line", test_check_config},
+	{"--new-token prints a new token each time, with its hash", test_new_token},
+	{"--help names every flag of the table", test_help},
+	{"an answer that cannot be printed is a failure", test_full_disk},
+	{"a file of more than 1 MiB is refused", test_big},
+	{"a file cut anywhere gives a conf or one line", test_cut},
+	{"an origin is taken apart", test_origin},
+	{"trusted proxies match by block, IPv4 also when mapped", test_trust},
+	{"a token claims what its patterns say, never r-, and * stays within a label", test_claims},
+};
+
+UNIT_MAIN("conf", tests)
