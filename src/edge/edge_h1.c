@@ -347,7 +347,9 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 	go(c, H1C_EXCHANGE);
 	head_set(h, HEAD_SCHEME, c->stream->tls ? STR("https") : STR("http"));
 	c->events->request(c->owner, c, h, bodyless && !c->upgrade);
-	if (c->state == H1C_EXCHANGE)
+	if (c->state == H1C_EXCHANGE && !c->half.peer && !c->response_begun)
+		close_now(c, ADIT_ERR_NOMEM);
+	else if (c->state == H1C_EXCHANGE)
 		half_credit(&c->half, EDGE_H1_BUFFER);
 	return H1_PAUSE; /* the body is fed by credit */
 }

@@ -293,6 +293,20 @@ void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
 	leave(x);
 }
 
+void exchange_fail(struct exchange *x, const struct head *h, bool bodyless, int err)
+{
+	enter(x);
+	note_request(x, h);
+	x->request_ended = bodyless;
+	answer_error(x, err, h);
+	leave(x);
+}
+
+const char *exchange_name_of(const struct exchange *x)
+{
+	return x->name;
+}
+
 void exchange_name(struct exchange *x, const char *name)
 {
 	copy_cut(x->name, EXCHANGE_HOST_MAX, str_of(name));

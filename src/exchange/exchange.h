@@ -62,10 +62,14 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 /** The request's head: routes it and passes it on. `h` may be edited by route. When `bodyless`, half_end follows as usual. */
 void exchange_begin(struct exchange *x, struct head *h, bool bodyless);
 
-/** For route: the name the request goes to, and a word about an error. Both copied. */
+/** Instead of exchange_begin: answers at once with that error's page. */
+void exchange_fail(struct exchange *x, const struct head *h, bool bodyless, int err);
+
+/** The name the request goes to, and a word in case of an error. Both copied; before exchange_begin or in route. */
 void exchange_name(struct exchange *x, const char *name);
 void exchange_detail(struct exchange *x, const char *detail);
-/** For route: who asked. */
+const char *exchange_name_of(const struct exchange *x);
+/** Who asked. */
 const char *exchange_visitor(const struct exchange *x);
 
 #endif

@@ -7,17 +7,27 @@
 /* What a chain of a dozen proxies needs. A longer list stays as it came, and our part becomes a field of its own. */
 #define LIST_MAX 2048
 
+/* RFC 9110 section 7.6.1, and what is between two neighbours only. By length: every field of every head comes here. */
 static bool is_hop_by_hop(struct str name)
 {
-	static const char *const names[] = {
-		"connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings", "proxy-authenticate",
-		"proxy-authorization", "transfer-encoding",
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (str_eq(name, str_of(names[i])))
-			return true;
-	return str_starts(name, STR("adit-"));
+	switch (name.n) {
+	case 7:
+		return str_eq(name, STR("upgrade"));
+	case 10:
+		return str_eq(name, STR("connection")) || str_eq(name, STR("keep-alive"));
+	case 14:
+		return str_eq(name, STR("http2-settings"));
+	case 16:
+		return str_eq(name, STR("proxy-connection"));
+	case 17:
+		return str_eq(name, STR("transfer-encoding"));
+	case 18:
+		return str_eq(name, STR("proxy-authenticate"));
+	case 19:
+		return str_eq(name, STR("proxy-authorization"));
+	default:
+		return false;
+	}
 }
 
 /* Narrows a te field to its member `trailers`; false when it has none (RFC 9110 section 10.1.4). */
@@ -37,21 +47,25 @@ static bool narrow_te(struct fields *f, uint32_t i)
 	return false;
 }
 
+static bool is_dropped(struct fields *f, uint32_t i, bool listed)
+{
+	struct str name = fields_name(f, i);
+
+	if (str_eq(name, STR("te")))
+		return !narrow_te(f, i);
+	return is_hop_by_hop(name) || str_starts(name, STR("adit-")) ||
+	       (listed && fields_has_token(f, STR("connection"), name));
+}
+
 void forward_strip(struct fields *f)
 {
 	bool listed = fields_has(f, STR("connection"));
 	uint32_t kept = 0;
 
-	/* two passes: what Connection names is looked up in fields that the second would have moved */
-	for (uint32_t i = 0; i < f->n; i++) {
-		struct str name = fields_name(f, i);
-		bool drop = str_eq(name, STR("te")) ? !narrow_te(f, i)
-		                                    : is_hop_by_hop(name) || (listed && name.n &&
-		                                      fields_has_token(f, STR("connection"), name));
-
-		if (drop && !str_eq(name, STR("connection")))
+	/* marked first, moved after: what Connection names is looked up in the list while it is whole */
+	for (uint32_t i = 0; i < f->n; i++)
+		if (!str_eq(fields_name(f, i), STR("connection")) && is_dropped(f, i, listed))
 			f->v[i].name_len = 0;
-	}
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct str name = fields_name(f, i);
 
@@ -113,7 +127,7 @@ static bool is_plain(char c)
 	       c == '_' || c == '~';
 }
 
-/* A token as it is, else a quoted-string. Neither hosts nor addresses have a quote or a backslash: those are dropped. */
+/* A token as it is, else a quoted-string. No host or address has a quote or a backslash: those are dropped. */
 static void text_add_quoted(struct text *t, struct str s)
 {
 	bool plain = s.n > 0;
@@ -140,18 +154,22 @@ static bool is_address_byte(char c)
 /* section 6: an IPv6 address stands in brackets and quotes; what is no address is "unknown" */
 static void text_add_node(struct text *t, struct str address)
 {
-	bool v6 = address.n && address.p[0] != '[' && memchr(address.p, ':', address.n) != NULL &&
-	          memchr(address.p, '.', address.n) == NULL;
+	bool bare = address.n && address.p[0] != '[';
+	size_t colons = 0;
 
 	text_add(t, STR("for="));
-	for (size_t i = 0; i < address.n; i++)
+	for (size_t i = 0; i < address.n; i++) {
 		if (!is_address_byte(address.p[i]))
 			address.n = 0;
+		else if (address.p[i] == ':')
+			colons++;
+	}
 	if (!address.n) {
 		text_add(t, STR("unknown"));
 		return;
 	}
-	if (!v6) {
+	/* one colon parts an IPv4 address from its port */
+	if (!bare || colons < 2) {
 		text_add_quoted(t, address);
 		return;
 	}

@@ -73,7 +73,8 @@ enum h1_framing {
 };
 
 /** Writes a request head for an origin: `METHOD path HTTP/1.1`, Host from the authority, the fields, and framing
- *  by h->length (unknown = chunked). HEAD_PROTOCOL becomes Connection: Upgrade + Upgrade. 0 or ADIT_ERR_NOMEM. */
+ *  by h->length (unknown = chunked). HEAD_PROTOCOL becomes Connection: Upgrade + Upgrade. 0, ADIT_ERR_NOMEM, or
+ *  ADIT_ERR_BAD_REQUEST with nothing written: text that could begin a line of its own; so below. */
 int h1_write_request(struct buf *out, const struct head *h, enum h1_framing *framing);
 
 /** What a response's framing depends on besides itself. */

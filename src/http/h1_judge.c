@@ -141,13 +141,13 @@ bool h1_authority_ok(struct str a)
 
 bool h1_not_in_trailers(struct str name)
 {
-	/* framing, routing, request modifiers, authentication, how to handle the content, and what we set ourselves */
+	/* framing, routing, request modifiers, authentication, handling of the content, and what we set ourselves */
 	static const char *const names[] = {
 		"transfer-encoding", "content-length", "host", "connection", "keep-alive", "te", "trailer", "upgrade",
 		"proxy-connection", "http2-settings", "cache-control", "expect", "max-forwards", "pragma", "range",
 		"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
-		"authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate", "cookie", "set-cookie",
-		"age", "date", "expires", "location", "retry-after", "vary", "content-encoding", "content-type",
+		"authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate", "cookie",
+		"set-cookie", "age", "date", "expires", "location", "retry-after", "vary", "content-encoding", "content-type",
 		"content-range", "forwarded", "x-real-ip",
 	};
 	static const char *const prefixes[] = {"x-forwarded-", "adit-"};

@@ -173,7 +173,8 @@ static enum h1_framing response_framing(const struct head *h, const struct h1_as
 	return asked->minor ? H1_BODY_CHUNKED : H1_BODY_CLOSE;
 }
 
-static char *put_response_framing(char *at, const struct head *h, const struct h1_asked *asked, enum h1_framing framing)
+static char *put_response_framing(char *at, const struct head *h, const struct h1_asked *asked,
+                                  enum h1_framing framing)
 {
 	if (framing == H1_BODY_CHUNKED)
 		at = put(at, STR("transfer-encoding: chunked\r\n"));
@@ -190,11 +191,11 @@ static char *put_response_framing(char *at, const struct head *h, const struct h
 
 static char *put_status_line(char *at, int status, struct str reason)
 {
-	const char digits[3] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10)};
-
 	at = put(at, STR("HTTP/1.1 "));
-	at = put(at, (struct str){digits, sizeof(digits)});
-	at = put(at, STR(" "));
+	*at++ = (char)('0' + status / 100);
+	*at++ = (char)('0' + status / 10 % 10);
+	*at++ = (char)('0' + status % 10);
+	*at++ = ' ';
 	at = put(at, reason);
 	return put(at, STR("\r\n"));
 }

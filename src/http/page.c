@@ -115,8 +115,8 @@ static void add_html(struct text *t, const char *status, const char *hop, const 
 	add(t, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
 	       "<meta name=\"viewport\" content=\"width=device-width\">\n<title>");
 	add_text(t, PAGE_HTML, status);
-	add(t, "</title>\n<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;"
-	       "color:#222;background:#fff}h1{font-size:1.4rem}p{margin:.5rem 0}small{color:#666}"
+	add(t, "</title>\n<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;"
+	       "padding:0 1rem;color:#222;background:#fff}h1{font-size:1.4rem}p{margin:.5rem 0}small{color:#666}"
 	       "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}small{color:#999}}</style>\n"
 	       "</head><body>\n<h1>");
 	add_text(t, PAGE_HTML, status);
@@ -261,4 +261,15 @@ void page_send(const struct page *p, struct half *me, bool was_head)
 	if (!bodyless)
 		half_body(me, (const uint8_t *)p->body, p->len);
 	half_end(me, NULL);
+}
+
+void page_reply(const struct page *p, struct half *asking, bool was_head)
+{
+	bool bodyless = was_head || !p->len;
+
+	asking->ops->head(asking, &p->head, bodyless);
+	if (!bodyless)
+		asking->ops->body(asking, (const uint8_t *)p->body, p->len);
+	asking->ops->end(asking, NULL);
+	asking->ops->abort(asking, ADIT_ERR_ENOUGH);
 }

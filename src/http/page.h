@@ -33,4 +33,7 @@ void page_free(struct page *p);
 /** Gives the page to `me`'s peer: head, body unless `was_head`, end. */
 void page_send(const struct page *p, struct half *me, bool was_head);
 
+/** The same for an asking half that has no peer: answers it, and what it still sends is not wanted. */
+void page_reply(const struct page *p, struct half *asking, bool was_head);
+
 #endif

@@ -378,7 +378,8 @@ static char *hello_write(const struct wire_hello *h, bool attach, size_t *n)
 
 	if (attach)
 		good = good && number_set(o, "epoch", h->epoch) == 0 &&
-		       number_set(o, "rx_offset", h->rx_offset) == 0 && hex_set(o, "proof", h->proof, sizeof(h->proof)) == 0;
+		       number_set(o, "rx_offset", h->rx_offset) == 0 &&
+		       hex_set(o, "proof", h->proof, sizeof(h->proof)) == 0;
 	return finish(o, good, n);
 }
 

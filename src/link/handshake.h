@@ -1,7 +1,8 @@
 /* handshake: what HELLO, WELCOME, ATTACH, ATTACHED and CLOSE say, as structs and as JSON.
  * Layer link; no I/O, no clock; jansson. session/ uses it on both sides.
  * Invariants: what is read is complete, of the right types and within limits, or refused with one line saying what
- * was found; unknown members are ignored (that is how the protocol grows). A secret in a struct is its holder's to wipe.
+ * was found; unknown members are ignored (that is how the protocol grows). Secrets are the
+ * holder's to wipe.
  */
 #ifndef ADIT_LINK_HANDSHAKE_H
 #define ADIT_LINK_HANDSHAKE_H

@@ -1,6 +1,7 @@
 """Fixtures of the end-to-end tests. Run with ADIT_BUILD=build-folder /usr/bin/python3 -m pytest tests/e2e"""
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import harness  # noqa: E402  (the folder is put on the path first)
 def pytest_configure(config):
     config.addinivalue_line("markers", "big: moves gigabytes or measures; needs a build without sanitizers")
     config.addinivalue_line("markers", "valgrind: runs the programs under valgrind; needs a build without sanitizers")
+    # told to end, by a time limit say: end the programs too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # a thousand visitors and a thousand origin connections stand in this one process
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard == resource.RLIM_INFINITY else min(hard, 65536), hard))

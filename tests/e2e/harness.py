@@ -136,7 +136,8 @@ class Program:
         if self.alive():
             self.signal(signal.SIGTERM)
         code = self.wait()
-        assert code == expect, f"{self.name} ended with {code}, wanted {expect}; its log:\n" + "\n".join(self.lines[-30:])
+        tail = "\n".join(self.lines[-30:])
+        assert code == expect, f"{self.name} ended with {code}, wanted {expect}; its log:\n{tail}"
 
     def kill(self):
         """Ends it whatever it does; for clean-up and for tests of sudden death."""
@@ -169,13 +170,14 @@ class Authority:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.ca, self.key = folder / "ca.pem", folder / "ca.key"
-        openssl("req", "-x509", *self.NEW_KEY, "-keyout", self.key, "-out", self.ca, "-days", 2, "-subj", f"/CN={name}",
-                "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        openssl("req", "-x509", *self.NEW_KEY, "-keyout", self.key, "-out", self.ca, "-days", 2,
+                "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, certificate, key, names=(DOMAIN, "*." + DOMAIN)):
         """Writes a fresh certificate for these DNS names."""
         request, extensions = self.folder / "request.csr", self.folder / "request.ext"
-        extensions.write_text("subjectAltName=" + ",".join("DNS:" + n for n in names) + "\nextendedKeyUsage=serverAuth\n")
+        alternatives = ",".join("DNS:" + n for n in names)
+        extensions.write_text(f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth\n")
         openssl("req", *self.NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={names[0]}")
         openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days", 2,
                 "-extfile", extensions, "-out", certificate)

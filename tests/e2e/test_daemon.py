@@ -73,7 +73,8 @@ def test_flag_errors(tmp_path):
     token = {"ADIT_TOKEN": TOKENS["alice"]}
     complains(run([ADIT, "http", "3000", "--nonsense"], tmp_path, **token), "--nonsense")
     complains(run([ADIT, "http", "99999", "--server", "https://127.0.0.1"], tmp_path, **token), "99999")
-    complains(run([ADIT, "http", "3000", "--server", "https://127.0.0.1", "--name", "no_good!"], tmp_path, **token), "name")
+    complains(run([ADIT, "http", "3000", "--server", "https://127.0.0.1", "--name", "no_good!"], tmp_path, **token),
+              "name")
     complains(run([ADIT, "start", "-c", "missing.yaml"], tmp_path, **token), "missing.yaml")
 
 
@@ -131,7 +132,8 @@ def test_access_log(world):
     """Each request is one JSON line with its method, name and status, errors included."""
     world.fetch(target="/logged-once")
     world.fetch("alice-dead", "POST", "/logged-dead", body=b"x")
-    for target, method, status, name in (("/logged-once", "GET", 200, "shop"), ("/logged-dead", "POST", 502, "alice-dead")):
+    for target, method, status, name in (("/logged-once", "GET", 200, "shop"),
+                                         ("/logged-dead", "POST", 502, "alice-dead")):
         found = eventually(lambda: [r for r in world.server.access_lines() if target in map(str, r.values())], target)
         assert len(found) == 1
         told = list(found[0].values())
@@ -141,7 +143,8 @@ def test_access_log(world):
 def test_access_log_escapes(world):
     """What a visitor sends cannot make a second line in the access log."""
     world.fetch(target='/esc"},{"x":"%0a\\', fields=[("User-Agent", 'a"b\\c\xe9')])
-    eventually(lambda: [r for r in world.server.access_lines() if any("/esc" in str(v) for v in r.values())], "its line")
+    eventually(lambda: [r for r in world.server.access_lines() if any("/esc" in str(v) for v in r.values())],
+               "its line")
 
 
 def forwarded_for(world, first, **options):
@@ -175,8 +178,8 @@ def test_proxy_protocol_v2(world):
 
 def test_proxy_protocol_required(world):
     """On a PROXY listener nothing passes without the header or with a broken one."""
-    for first in (b"", b"PROXY TCP4 203.0.113.7\r\n", b"PROXY TCP4 x y 1 2\r\n", b"PROXY " + b"x" * 200, V2 + b"\x31\x11\0\0",
-                  V2 + b"\x21\x11\0\4abcd"):
+    for first in (b"", b"PROXY TCP4 203.0.113.7\r\n", b"PROXY TCP4 x y 1 2\r\n", b"PROXY " + b"x" * 200,
+                  V2 + b"\x31\x11\0\0", V2 + b"\x21\x11\0\4abcd"):
         with world.visit(port=world.server.proxy_port, first=first) as visitor:
             try:
                 assert visitor.fetch().status == 400

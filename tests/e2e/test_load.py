@@ -94,8 +94,8 @@ def test_small_beside_bulk(own, gigabyte):
     server = own.server()
     own.tunnels(server, {"files": own.nginx.address})
     url = f"http://127.0.0.1:{server.plain_port}/1g"
-    bulk = subprocess.Popen(["/bin/sh", "-c", 'while curl -s -o /dev/null -H "Host: files.tunnel.test" "$1"; do :; done', "sh",
-                             url], start_new_session=True)
+    again_and_again = 'while curl -s -o /dev/null -H "Host: files.tunnel.test" "$1"; do :; done'
+    bulk = subprocess.Popen(["/bin/sh", "-c", again_and_again, "sh", url], start_new_session=True)
     try:
         time.sleep(1)
         waits = []

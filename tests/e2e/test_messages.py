@@ -8,8 +8,8 @@ import pytest
 
 from wire import Cut, chunked, eventually, lines, read_body, reply
 
-METHODS = ("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT "
-           "PURGE NOTIFY SUBSCRIBE").split()
+METHODS = ("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH "
+           "REPORT PURGE NOTIFY SUBSCRIBE").split()
 
 
 def test_hello(world):
@@ -263,7 +263,8 @@ def test_pipelining(world):
 
     world.origin.serve(answer)
     with world.visit() as visitor:
-        visitor.send(visitor.head_bytes("GET", "/0") + visitor.head_bytes("POST", "/1", [("Content-Length", 3)]) + b"one"
+        visitor.send(visitor.head_bytes("GET", "/0")
+                     + visitor.head_bytes("POST", "/1", [("Content-Length", 3)]) + b"one"
                      + visitor.head_bytes("HEAD", "/2") + visitor.head_bytes("GET", "/3"))
         assert [visitor.read(m).body for m in ("GET", "POST", "HEAD", "GET")] == [b"/0 ", b"/1 one", b"", b"/3 "]
 
@@ -310,7 +311,8 @@ def test_visitor_gone_while_uploading(world):
             raise
 
     world.origin.serve(answer)
-    for fields, data in (([("Content-Length", 100)], b"half"), ([("Transfer-Encoding", "chunked")], b"4\r\nhalf\r\n")):
+    for fields, data in (([("Content-Length", 100)], b"half"),
+                         ([("Transfer-Encoding", "chunked")], b"4\r\nhalf\r\n")):
         with world.visit() as visitor:
             visitor.send(visitor.head_bytes("POST", "/", fields) + data)
             eventually(lambda: world.origin.requests, "the request at the origin")

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from wire import Cut, Visitor
+from wire import Cut, Visitor, reply
 
 HOST = "Host: shop.tunnel.test\r\n"
 OK = "GET / HTTP/1.1\r\n" + HOST
@@ -139,7 +139,7 @@ def test_endless_head(world):
 
 def test_response_head_too_big(world):
     """An origin's head over the limit is a 502, and the tunnel lives on."""
-    world.origin.serve(lambda c, r: c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"y" * 70000 + b"\r\n\r\n"))
+    world.origin.serve(lambda c, r: c.send(reply(200, b"", [("X", "y" * 70000)])))
     assert world.fetch().status == 502
     world.origin.serve(None)
     assert world.fetch().status == 200

@@ -153,7 +153,7 @@ def read_chunked(reader, message, sink=None):
 
 
 def read_body(reader, message, response_to=None, sink=None):
-    """Reads the body as RFC 9112 section 6.3 delimits it. `response_to` is the request's method, None for a request."""
+    """Reads the body as RFC 9112 section 6.3 delimits it; `response_to`: the request's method, None for a request."""
     coding, length = message.get("transfer-encoding"), message.get("content-length")
     if response_to and (response_to == "HEAD" or message.status in (204, 304)):
         return b""

@@ -44,7 +44,7 @@ static inline void told_fields(struct h1_told *t, const struct fields *f)
 	told(t, "\n");
 }
 
-/* "GET a /x 1.1 0|name=value", "200 1.1 5|name=value"; then "close", "none" (bodyless), "up=PROTOCOL" before the fields */
+/* "GET a /x 1.1 0|name=value" or "200 1.1 5|name=value", and before the fields "close", "none" (bodyless), "up=…" */
 static inline int told_head(void *arg, struct head *h, bool bodyless)
 {
 	struct h1_told *t = arg;
@@ -54,7 +54,8 @@ static inline int told_head(void *arg, struct head *h, bool bodyless)
 	else
 		told(t, "%.*s %.*s%s%.*s %.*s 1.%d %lld", STR_ARG(head_get(h, HEAD_METHOD)),
 		     STR_ARG(head_get(h, HEAD_SCHEME)), head_get(h, HEAD_SCHEME).n ? "://" : "",
-		     STR_ARG(head_get(h, HEAD_AUTHORITY)), STR_ARG(head_get(h, HEAD_PATH)), h->minor, (long long)h->length);
+		     STR_ARG(head_get(h, HEAD_AUTHORITY)), STR_ARG(head_get(h, HEAD_PATH)), h->minor,
+		     (long long)h->length);
 	if (h->close)
 		told(t, " close");
 	if (bodyless)
@@ -157,7 +158,8 @@ static inline bool run_all(const struct h1_script *s, struct h1_told *whole)
 		if (other.err == whole->err && (whole->err || other.used == whole->used) &&
 		    strcmp(other.text, whole->text) == 0)
 			continue;
-		printf("\n    cut at %zu: %s instead of %s\n%s---\n%s", first, err_name(other.err), err_name(whole->err),
+		printf("\n    cut at %zu: %s instead of %s\n%s---\n%s", first, err_name(other.err),
+			err_name(whole->err),
 		       other.text, whole->text);
 		same = false;
 	}
@@ -179,7 +181,8 @@ static inline void run_bad(enum h1_kind kind, const struct h1_bad *cases, size_t
 		bool same = run_all(&s, &t);
 
 		if (t.err != cases[i].err)
-			printf("\n    %s: %s instead of %s\n%s", cases[i].what, err_name(t.err), err_name(cases[i].err), t.text);
+			printf("\n    %s: %s instead of %s\n%s", cases[i].what, err_name(t.err),
+				err_name(cases[i].err), t.text);
 		else if (!same)
 			printf("    ... in %s\n", cases[i].what);
 		CU_ASSERT(t.err == cases[i].err);
@@ -204,7 +207,8 @@ static inline void run_good(enum h1_kind kind, const struct h1_good *cases, size
 		bool same = run_all(&s, &t), right = t.err == 0 && strcmp(t.text, cases[i].told) == 0;
 
 		if (!right)
-			printf("\n    %s: %s\n%s--- instead of\n%s", cases[i].what, err_name(t.err), t.text, cases[i].told);
+			printf("\n    %s: %s\n%s--- instead of\n%s", cases[i].what, err_name(t.err), t.text,
+				cases[i].told);
 		CU_ASSERT(right);
 		CU_ASSERT(same);
 	}

@@ -306,7 +306,7 @@ static const struct unit_test tests[] = {
 	{"tiny frames cost no more memory than big ones", tiny_frames_cost_no_more_memory_than_big_ones},
 	{"the carrier is kept between LOW and HIGH", the_carrier_is_kept_between_low_and_high},
 	{"a flood of PINGs is answered by the latest few", a_ping_flood_is_answered_by_the_latest_few},
-	{"control frames are bounded, and CLOSE has its place, the last one", control_is_bounded_and_close_comes_last},
+	{"control frames are bounded, and CLOSE has its place, last", control_is_bounded_and_close_comes_last},
 	{"control goes between DATA frames, never inside", control_goes_between_data_frames_never_inside},
 	{"a dead link does nothing and holds nothing", a_dead_link_does_nothing},
 	{"a callback may kill the link or refuse the bytes", a_callback_may_kill_or_refuse},

@@ -1,0 +1,217 @@
+#!/bin/sh
+# Everything that has to pass before a change goes in. Ends with one line `N passed, N failed, N skipped`.
+#   sh contrib/check.sh [--fast] [-k PATTERN]
+# --fast leaves out the big end-to-end tests and `make distcheck`; -k chooses end-to-end tests (pytest's -k).
+# Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
+# (4) on the plain build the big end-to-end tests and the one under valgrind.
+# Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
+set -u
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+builds=${ADIT_CHECK_BUILD:-$top/build/check}
+jobs=$(nproc 2>/dev/null || echo 2)
+fast=no
+pattern=
+passed=0
+failed=0
+skipped=0
+
+# Bounds in seconds; all steps together take a third of their sum on two slow cores.
+BUILD_BOUND=600
+UNIT_BOUND=300
+E2E_BOUND=900
+DIST_BOUND=600
+
+usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--fast) fast=yes ;;
+	-k)
+		[ $# -ge 2 ] || { echo "check: -k: found nothing, wanted a pattern" >&2; exit 2; }
+		pattern=$2
+		shift
+		;;
+	-h | --help) usage; exit 0 ;;
+	*) echo "check: found '$1', wanted --fast or -k PATTERN" >&2; exit 2 ;;
+	esac
+	shift
+done
+
+say() { printf '\n==> %s\n' "$*"; }
+
+count() { # count PASSED FAILED SKIPPED
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+	skipped=$((skipped + $3))
+}
+
+finish() {
+	[ -z "$reports" ] || rm -rf "$reports"
+	printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+	if [ "$failed" = 0 ] && [ "$passed" -gt 0 ]; then exit 0; else exit 1; fi
+}
+
+# One check that is not a list of tests: check WHAT LOG BOUND COMMAND…; its log's end is shown when it fails.
+check() {
+	what=$1
+	log=$2
+	bound=$3
+	shift 3
+	if timeout -k 10 "$bound" "$@" >"$log" 2>&1; then
+		echo "ok: $what"
+		count 1 0 0
+		return 0
+	fi
+	echo "FAILED: $what; the end of $log:"
+	tail -n 40 "$log"
+	count 0 1 0
+	return 1
+}
+
+build() { # build FOLDER configure-option…
+	dir=$builds/$1
+	shift
+	mkdir -p "$dir"
+	# a configure script newer than the build, or other options, mean: configure anew
+	if [ ! -f "$dir/Makefile" ] || [ "$top/configure" -nt "$dir/config.status" ] ||
+		[ "$(cat "$dir/options" 2>/dev/null)" != "$*" ]; then
+		chmod -R u+w "$dir" # an interrupted distcheck leaves what cannot be removed
+		rm -rf "$dir"
+		mkdir -p "$dir"
+		check "configure $*" "$dir/configure.out" 300 sh -c 'cd "$0" && "$@"' "$dir" "$top/configure" "$@" || return 1
+		echo "$*" >"$dir/options"
+	fi
+	check "make ($*)" "$dir/make.out" "$BUILD_BOUND" make -C "$dir" -j"$jobs" all
+}
+
+# Adds up make check: the titles of CUnit programs one by one, any other test as one.
+tally_unit() {
+	for result in $(find "$1/tests" -name '*.trs' | sort); do
+		log=${result%.trs}.log
+		unit=$(sed -n 's/^unit .*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2 0/p' "$log" | tail -n 1)
+		case $(sed -n 's/^:test-result: //p' "$result" | head -n 1) in
+		PASS) ok=yes; count ${unit:-1 0 0} ;;
+		SKIP) ok=yes; count 0 0 1; echo "skipped: ${result##*/}: $(tail -n 1 "$log")" ;;
+		*)
+			ok=no
+			case $unit in
+			'' | *' 0 0') count 0 1 0 ;; # it ended badly without a failed title: a crash, a leak
+			*) count $unit ;;
+			esac
+			;;
+		esac
+		[ "$ok" = yes ] || { echo "FAILED: ${result##*/}; the end of its log:"; tail -n 40 "$log"; }
+	done
+}
+
+unit_tests() { # unit_tests FOLDER
+	dir=$builds/$1
+	find "$dir/tests" -name '*.trs' -exec rm -f {} + 2>/dev/null
+	env ASAN_OPTIONS="log_path=$reports/asan-unit" UBSAN_OPTIONS="log_path=$reports/ubsan-unit:print_stacktrace=1" \
+		timeout -k 10 "$UNIT_BOUND" make -C "$dir" -j"$jobs" check >"$dir/check.out" 2>&1
+	status=$?
+	before=$failed
+	if [ -z "$(find "$dir/tests" -name '*.trs')" ]; then
+		echo "FAILED: make check ($1) ran no test:"
+		tail -n 40 "$dir/check.out"
+		count 0 1 0
+	else
+		tally_unit "$dir"
+		if [ "$status" != 0 ] && [ "$failed" = "$before" ]; then
+			echo "FAILED: make check in $1 ended with $status:"
+			tail -n 40 "$dir/check.out"
+			count 0 1 0
+		fi
+	fi
+	[ "$failed" != "$before" ] || echo "ok: unit tests"
+}
+
+e2e_tests() { # e2e_tests FOLDER marker-expression
+	dir=$builds/$1
+	set -- -q -p no:cacheprovider --tb=short -rs -m "$2" "$top/tests/e2e"
+	[ -z "$pattern" ] || set -- -k "$pattern" "$@"
+	mkdir -p "$reports/e2e"
+	PYTHONDONTWRITEBYTECODE=1 ADIT_BUILD=$dir ADIT_REPORTS=$reports/e2e \
+		timeout -k 60 "$E2E_BOUND" /usr/bin/python3 -m pytest "$@" >"$dir/e2e.out" 2>&1
+	status=$?
+	# pytest's last line: "3 failed, 40 passed, 1 skipped, 2 errors in 12.34s"
+	summary=$(sed -n '/^\(.*, \)\{0,1\}[0-9]* [a-z]*.* in [0-9.]*s.*$/p; /^no tests ran/p' "$dir/e2e.out" | tail -n 1)
+	number() { echo "$summary" | sed -n "s/^.*\b\([0-9][0-9]*\) $1.*/\1/p"; }
+	fails=$(number failed)
+	errors=$(number error)
+	good=$(number passed)
+	left=$(number skipped)
+	bad=$((${fails:-0} + ${errors:-0}))
+	case $status in
+	0) grep '^SKIPPED' "$dir/e2e.out" || : ;;
+	5) [ -n "$pattern" ] && summary='nothing chosen by -k' || bad=1 ;;
+	*) [ "$bad" -gt 0 ] || bad=1 ;; # it ended without a summary: out of time, or it could not begin
+	esac
+	if [ "$bad" != 0 ]; then
+		echo "FAILED: end-to-end tests (status $status); the end of $dir/e2e.out:"
+		tail -n 150 "$dir/e2e.out"
+	fi
+	echo "end-to-end: ${summary:-no summary}"
+	count "${good:-0}" "$bad" "${left:-0}"
+}
+
+no_reports() {
+	found=$(find "$reports" -type f | sort)
+	[ -n "$found" ] || { echo "ok: no sanitizer report"; count 1 0 0; return; }
+	echo "FAILED: sanitizer reports"
+	for file in $found; do
+		echo "--- ${file##*/}"
+		head -n 60 "$file"
+	done
+	count 0 1 0
+}
+
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"; exit 1' INT TERM HUP
+
+say "packages"
+if ! sh "$top/contrib/deps.sh"; then
+	echo "FAILED: packages"
+	count 0 1 0
+	finish
+fi
+if [ -f "$top/config.status" ]; then
+	echo "FAILED: the checkout itself is configured; run 'make distclean' there first"
+	count 0 1 0
+	finish
+fi
+mkdir -p "$builds"
+check "autogen.sh" "$builds/autogen.out" 300 sh "$top/autogen.sh" || finish
+
+say "1 plain build and unit tests"
+plain=no
+build plain --enable-werror && plain=yes
+[ "$plain" = no ] || unit_tests plain
+
+say "2 address and undefined-behaviour sanitizers: build, unit tests, end-to-end tests"
+if build san --enable-werror --enable-asan --enable-ubsan; then
+	unit_tests san
+	e2e_tests san 'not big and not valgrind'
+	no_reports
+fi
+
+say "3 make distcheck"
+if [ "$fast" = yes ]; then
+	echo "skipped: make distcheck (--fast)"
+	count 0 0 1
+elif [ "$plain" = yes ]; then
+	check "make distcheck" "$builds/plain/distcheck.out" "$DIST_BOUND" make -C "$builds/plain" -j"$jobs" distcheck
+fi
+
+say "4 big end-to-end tests and valgrind, on the plain build"
+if [ "$plain" = no ]; then
+	echo "not run: the plain build failed"
+elif [ "$fast" = yes ]; then
+	echo "skipped: big end-to-end tests (--fast)"
+	count 0 0 1
+	e2e_tests plain 'valgrind'
+else
+	e2e_tests plain 'big or valgrind'
+fi
+finish

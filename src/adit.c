@@ -1,0 +1,395 @@
+/* adit: the tunnel client. This file wires the parts together and does nothing else.
+ * The map of both programs stands at the head of aditd.c.
+ *
+ *   dialer (session/) keeps the link up ─► request ─► exchange ─► tunnels (origin/) ─► the local web server
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "exchange/exchange.h"
+#include "http/page.h"
+#include "origin/tunnels.h"
+#include "session/dialer.h"
+
+#define AGENT "adit/" PACKAGE_VERSION
+#define EXIT_BAD_CONF 2
+#define EXIT_REFUSED 3
+/** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
+#define DRAIN_MS 30000
+#define DRAIN_LOOK_MS 50
+#define PATH_LEN 1024
+
+/* One configuration at work. While a new one connects, the old one goes on serving. */
+struct work {
+	struct client *client;
+	struct conf_client *conf;
+	struct tls_context *tls;
+	struct wire_hello *hello;
+	struct tunnels *tunnels;
+	struct dialer *dialer;
+};
+
+struct client {
+	int argc;
+	char **argv;
+	struct loop *loop;
+	struct log *log, *trace;
+	struct resolver *resolver;
+	struct budget budget;
+	struct work *now, *next, *old; /* serving; taking over after SIGHUP; finishing its requests */
+	struct timer drain;
+	uint64_t drain_until;
+	bool leaving, terminal;
+	int code;
+};
+
+/* ---- requests */
+
+static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
+{
+	struct work *w = arg;
+	const char *name = NULL, *origin = NULL;
+	struct half *half = tunnels_route(w->tunnels, h, &name, &origin, err);
+
+	if (name)
+		exchange_name(x, name);
+	if (origin)
+		exchange_detail(x, origin);
+	return half;
+}
+
+static void exchange_done(void *arg, const struct exchange_report *r)
+{
+	struct client *c = ((struct work *)arg)->client;
+
+	if (c->terminal && r->err)
+		printf("%-7s %s%s  %d  %s\n", r->method, r->host, r->path, r->status, err_text(r->err));
+	else if (c->terminal)
+		printf("%-7s %s%s  %d  %.1f ms\n", r->method, r->host, r->path, r->status, (double)r->total_us / 1000.);
+	else
+		log_event(c->log, LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
+		          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
+		          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
+		          KV_Z("error", r->err ? err_text(r->err) : ""));
+}
+
+static const struct exchange_events exchange_events = {route, exchange_done};
+
+static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
+{
+	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, ""};
+	struct exchange *x = exchange_new(&o, h2_stream_half(s));
+
+	if (x)
+		/* the head belongs to the stream, which has no more use for it */
+		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
+}
+
+/* ---- one configuration at work */
+
+static void work_free(struct work **wp)
+{
+	struct work *w = *wp;
+	struct loop *l;
+
+	if (!w)
+		return;
+	*wp = NULL;
+	l = w->client->loop;
+	dialer_free(&w->dialer);
+	loop_settle(l);
+	tunnels_free(&w->tunnels);
+	loop_settle(l);
+	tls_context_free(&w->tls);
+	free(w->hello);
+	conf_client_free(&w->conf);
+	free(w);
+}
+
+static void retire(struct client *c, struct work *w)
+{
+	work_free(&c->old);
+	c->old = w;
+	dialer_drain(w->dialer);
+	c->drain_until = loop_ms(c->loop) + DRAIN_MS;
+	timer_set(&c->drain, DRAIN_LOOK_MS);
+}
+
+static void on_published(void *owner, const struct wire_welcome *welcome)
+{
+	struct work *w = owner;
+	struct client *c = w->client;
+
+	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
+		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
+		log_event(c->log, LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
+		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", w->conf->tunnels[i].origin),
+		          KV_Z("carrier", "direct"), KV_Z("server", welcome->agent));
+	}
+	if (c->next == w) {
+		c->next = NULL;
+		retire(c, c->now);
+		c->now = w;
+		log_event(c->log, LOG_LEVEL_INFO, "reloaded", KV_U64("tunnels", w->conf->tunnel_count));
+	}
+}
+
+static void on_down(void *owner, int err, const char *detail, uint32_t retry_ms)
+{
+	struct work *w = owner;
+
+	log_event(w->client->log, LOG_LEVEL_WARN, "down", KV_Z("server", w->conf->server), KV_Z("reason", err_text(err)),
+	          KV_Z("detail", detail), KV_U64("retry_ms", retry_ms));
+}
+
+static void on_refused(void *owner, int err, const char *reason)
+{
+	struct work *w = owner;
+	struct client *c = w->client;
+
+	log_event(c->log, LOG_LEVEL_ERROR, "refused", KV_Z("server", w->conf->server), KV_I64("status", err_status(err)),
+	          KV_Z("reason", reason), KV_Z("hint", err == ADIT_ERR_AUTH ? "the token in the token file or ADIT_TOKEN" : ""));
+	if (w == c->next) {
+		log_event(c->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("kept", "the old configuration"));
+		return; /* it stays, idle, until the next SIGHUP or the end */
+	}
+	c->code = EXIT_REFUSED;
+	loop_stop(c->loop);
+}
+
+static const struct dialer_events dialer_events = {on_request, on_published, on_down, on_refused};
+
+/* The 128 bits that random names derive from, the same again for the same user on the same machine. */
+static void client_key(const struct conf_client *c, uint8_t key[16], struct log *log)
+{
+	char path[PATH_LEN];
+	int fd;
+	bool ok;
+
+	random_bytes(key, 16);
+	if (!c->state_dir)
+		return;
+	snprintf(path, sizeof(path), "%s", c->state_dir);
+	for (char *p = path + 1; *p; p++) { /* mkdir -p */
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		mkdir(path, 0700);
+		*p = '/';
+	}
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/client.key", c->state_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		uint8_t kept[16];
+
+		ok = read(fd, kept, sizeof(kept)) == (ssize_t)sizeof(kept);
+		close(fd);
+		if (ok)
+			memcpy(key, kept, sizeof(kept));
+		if (ok)
+			return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ok = fd >= 0 && write(fd, key, 16) == 16;
+	if (fd >= 0)
+		close(fd);
+	if (!ok)
+		log_event(log, LOG_LEVEL_WARN, "state", KV_Z("file", path),
+		          KV_Z("error", "cannot be written: a random name will change at the next start"));
+}
+
+static struct wire_hello *make_hello(const struct conf_client *c, struct log *log)
+{
+	struct wire_hello *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->version = WIRE_VERSION;
+	snprintf(h->agent, sizeof(h->agent), "%s", AGENT);
+	client_key(c, h->client_key, log);
+	h->tunnel_count = c->tunnel_count;
+	for (size_t i = 0; i < c->tunnel_count && i < HANDSHAKE_TUNNELS_MAX; i++) {
+		/* the label tells random names of one client apart: the origin does, whatever its order in the file */
+		snprintf(h->tunnels[i].name, sizeof(h->tunnels[i].name), "%s", c->tunnels[i].name ? c->tunnels[i].name : "");
+		snprintf(h->tunnels[i].label, sizeof(h->tunnels[i].label), "%.*s", HANDSHAKE_LABEL_MAX, c->tunnels[i].origin);
+	}
+	return h;
+}
+
+/* Takes over `*conf`. NULL with a line in `e`. */
+static struct work *work_new(struct client *c, struct conf_client **conf, struct conf_error *e)
+{
+	struct work *w = calloc(1, sizeof(*w));
+	struct tls_error te = {"out of memory"};
+	struct dialer_options o;
+
+	snprintf(e->text, sizeof(e->text), "out of memory");
+	if (!w)
+		return NULL;
+	w->client = c;
+	w->conf = *conf;
+	*conf = NULL;
+	if (w->conf->carrier != CONF_CARRIER_AUTO && w->conf->carrier != CONF_CARRIER_DIRECT) {
+		snprintf(e->text, sizeof(e->text), "carrier: this version has direct only");
+		work_free(&w);
+		return NULL;
+	}
+	if (w->conf->server_tls && !(w->tls = tls_context_client(w->conf->ca, &te))) {
+		snprintf(e->text, sizeof(e->text), "%s", te.text);
+		work_free(&w);
+		return NULL;
+	}
+	w->hello = make_hello(w->conf, c->log);
+	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
+	o = (struct dialer_options){
+		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
+		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
+		.trace = c->trace, .heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .budget = &c->budget,
+		.events = &dialer_events, .owner = w,
+	};
+	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
+	if (!w->dialer)
+		work_free(&w);
+	return w;
+}
+
+/* ---- signals */
+
+static void reload(struct client *c)
+{
+	struct conf_client *fresh = NULL;
+	struct conf_error e = {""};
+	struct work *w = NULL;
+
+	if (conf_client_reread(c->argc, c->argv, &fresh, &e) == 0)
+		w = work_new(c, &fresh, &e);
+	log_reopen(c->log);
+	log_reopen(c->trace);
+	if (!w) {
+		log_event(c->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("error", e.text), KV_Z("kept", "the old configuration"));
+		return;
+	}
+	work_free(&c->next);
+	c->next = w;
+}
+
+static void on_drain(void *arg)
+{
+	struct client *c = arg;
+	unsigned open = (c->old ? dialer_open(c->old->dialer) : 0) + (c->leaving ? dialer_open(c->now->dialer) : 0);
+
+	if (open && loop_ms(c->loop) < c->drain_until) {
+		timer_set(&c->drain, DRAIN_LOOK_MS);
+		return;
+	}
+	work_free(&c->old);
+	if (c->leaving)
+		loop_stop(c->loop);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct client *c = arg;
+
+	if (signo == SIGHUP) {
+		reload(c);
+	} else if (c->leaving) { /* asked twice: at once */
+		loop_stop(c->loop);
+	} else {
+		c->leaving = true;
+		log_event(c->log, LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
+		dialer_drain(c->now->dialer);
+		c->drain_until = loop_ms(c->loop) + DRAIN_MS;
+		timer_set(&c->drain, 0);
+	}
+}
+
+/* ---- life */
+
+static int open_logs(struct client *c, const struct conf_client *conf)
+{
+	const struct log_options log = {.format = conf->log_format, .level = conf->log_level};
+	const struct log_options trace = {
+		.path = conf->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = 64u << 20, .monotonic = true,
+	};
+
+	c->terminal = conf->log_format == LOG_FORMAT_TEXT && isatty(STDOUT_FILENO);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (log_open(&c->log, &log) < 0)
+		return ADIT_ERR_SYS;
+	if (!conf->trace || log_open(&c->trace, &trace) == 0)
+		return 0;
+	fprintf(stderr, "adit: cannot write to %s: %s\n", conf->trace, strerror(errno));
+	return ADIT_ERR_SYS;
+}
+
+static void tear_down(struct client *c)
+{
+	work_free(&c->next);
+	work_free(&c->old);
+	work_free(&c->now);
+	timer_stop(&c->drain);
+	resolver_free(&c->resolver);
+	loop_settle(c->loop);
+	loop_free(&c->loop);
+	log_close(&c->trace);
+	log_close(&c->log);
+}
+
+static int run(struct client *c, struct conf_client **conf)
+{
+	struct conf_error e;
+
+	if (*(*conf)->warning)
+		log_event(c->log, LOG_LEVEL_WARN, "warning", KV_Z("text", (*conf)->warning));
+	c->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	timer_init(&c->drain, c->loop, on_drain, c);
+	c->resolver = resolver_new(c->loop);
+	if (!c->resolver)
+		return 1;
+	c->now = work_new(c, conf, &e);
+	if (!c->now) {
+		fprintf(stderr, "adit: %s\n", e.text);
+		return EXIT_BAD_CONF;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	loop_signal(c->loop, SIGHUP, on_signal, c);
+	loop_signal(c->loop, SIGTERM, on_signal, c);
+	loop_signal(c->loop, SIGINT, on_signal, c);
+	loop_run(c->loop);
+	return c->code;
+}
+
+int main(int argc, char **argv)
+{
+	struct client c = {.argc = argc, .argv = argv};
+	struct conf_client *conf = NULL;
+	struct conf_error e = {""};
+	enum conf_action action = conf_client_argv(argc, argv, &conf, &e);
+	int code = 1;
+
+	if (action == CONF_DONE)
+		return 0;
+	if (action == CONF_FAILED) {
+		fprintf(stderr, "%s\n", e.text);
+		return EXIT_BAD_CONF;
+	}
+	c.loop = loop_new();
+	if (c.loop && open_logs(&c, conf) == 0)
+		code = run(&c, &conf);
+	conf_client_free(&conf);
+	if (c.loop)
+		tear_down(&c);
+	return code;
+}

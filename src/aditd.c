@@ -1,0 +1,402 @@
+/* aditd: the tunnel server. This file wires the parts together and does nothing else.
+ *
+ * The map of both programs, in data-path order (doc/map.md draws it):
+ *
+ *   visitor ─► edge ─► exchange ─► session ─► link ─► carrier ─► io                    (aditd)
+ *                                                          ║ network
+ *   origin ◄─ origin ◄─ exchange ◄─ session ◄─ link ◄─ carrier ◄─ io                   (adit)
+ *
+ *   io/        descriptors, libev, OpenSSL: everything else moves bytes through its streams
+ *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
+ *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
+ *     proxyproto the PROXY header                           dial       resolve, connect, TLS
+ *     resolver   names to addresses (c-ares)                devcert    certificates for --dev
+ *   edge/      aditd's visitor-facing half
+ *     edge       takes connections, routes requests         edge_h1    one HTTP/1.1 connection, an asking half
+ *     registry   name to live session                       accept     a carrier becomes a link: HELLO, WELCOME
+ *     auth       tokens and what they allow                 admin      /healthz, /readyz
+ *     dev        what --dev makes by itself
+ *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
+ *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
+ *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
+ *   session/   session: h2 above a link, and the pump to its carrier      dialer, backoff: adit's side keeps a link up
+ *   link/      the byte stream that outlives carriers: frame, link, replay, pacing, handshake
+ *   carrier/   ways through today's networks: direct; endpoint: what aditd answers them at
+ *   origin/    adit's half towards the local web server: connections, each an answering half
+ *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "edge/accept.h"
+#include "edge/admin.h"
+#include "edge/dev.h"
+#include "edge/edge.h"
+#include "io/listener.h"
+
+/** The far ends of a restart move at a random time within this. */
+#define DRAIN_SPREAD_MS 1000
+#define EXIT_BAD_CONF 2
+
+struct entrance {
+	char *address; /* as configured: what SIGHUP compares */
+	struct listener *listener;
+	bool tls, proxy_protocol;
+};
+
+struct server {
+	int argc;
+	char **argv;
+	struct loop *loop;
+	struct conf_server *conf;
+	struct log *log, *access, *trace;
+	struct budget budget;
+	struct registry *registry;
+	struct acceptor *acceptor;
+	struct edge *edge;
+	struct admin *admin;
+	struct listener *admin_listener;
+	struct entrance *entrances;
+	size_t entrance_count;
+	struct timer drain;
+	bool draining;
+	char published[600];
+};
+
+/* ---- entrances */
+
+static void close_entrances(struct entrance *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		listener_close(&v[i].listener);
+		free(v[i].address);
+	}
+	free(v);
+}
+
+static struct entrance *find_entrance(struct server *s, const struct conf_listen *l)
+{
+	for (size_t i = 0; i < s->entrance_count; i++) {
+		struct entrance *e = &s->entrances[i];
+
+		if (e->listener && strcmp(e->address, l->address) == 0 && e->tls == l->tls &&
+		    e->proxy_protocol == l->proxy_protocol)
+			return e;
+	}
+	return NULL;
+}
+
+static struct tls_context *context_for(const struct conf_listen *l, struct conf_error *e)
+{
+	struct tls_error te;
+	struct tls_context *c = tls_context_server(l->certificate, l->key, TLS_OFFER_ADIT | TLS_OFFER_HTTP1, &te);
+
+	if (!c)
+		snprintf(e->text, sizeof(e->text), "%s", te.text);
+	return c;
+}
+
+static int open_entrance(struct server *s, const struct conf_listen *l, struct tls_context *tls, struct entrance *out,
+                         struct conf_error *e)
+{
+	const struct listener_options o = {.address = l->address, .tls = tls, .proxy_protocol = l->proxy_protocol};
+	int err = listener_open(&out->listener, s->loop, &o, edge_accept, s->edge);
+
+	if (err) {
+		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", l->address,
+		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+		return err;
+	}
+	log_event(s->log, LOG_LEVEL_INFO, "listening", KV_Z("address", listener_address(out->listener)),
+	          KV_BOOL("tls", l->tls), KV_BOOL("proxy_protocol", l->proxy_protocol));
+	return 0;
+}
+
+/* Opens what `conf` wants, keeping the entrances that are open already; on an error everything stays as it was. */
+static int set_entrances(struct server *s, const struct conf_server *conf, struct conf_error *e)
+{
+	struct entrance *fresh = calloc(conf->listen_count + 1, sizeof(*fresh));
+	struct tls_context **tls = calloc(conf->listen_count + 1, sizeof(*tls));
+	int err = fresh && tls ? 0 : ADIT_ERR_NOMEM;
+
+	for (size_t i = 0; !err && i < conf->listen_count; i++) {
+		const struct conf_listen *l = &conf->listen[i];
+
+		if (l->tls && !(tls[i] = context_for(l, e)))
+			err = ADIT_ERR_CONFIG;
+		fresh[i] = (struct entrance){strdup(l->address), NULL, l->tls, l->proxy_protocol};
+		if (!err && !fresh[i].address)
+			err = ADIT_ERR_NOMEM;
+		if (!err && !find_entrance(s, l))
+			err = open_entrance(s, l, tls[i], &fresh[i], e);
+	}
+	for (size_t i = 0; !err && i < conf->listen_count; i++) {
+		struct entrance *old = fresh[i].listener ? NULL : find_entrance(s, &conf->listen[i]);
+
+		if (!old)
+			continue;
+		fresh[i].listener = old->listener;
+		old->listener = NULL;
+		listener_set_tls(fresh[i].listener, tls[i]);
+	}
+	for (size_t i = 0; tls && i < conf->listen_count; i++)
+		tls_context_free(&tls[i]);
+	free(tls);
+	if (err) {
+		if (fresh)
+			close_entrances(fresh, conf->listen_count);
+		return err;
+	}
+	close_entrances(s->entrances, s->entrance_count);
+	s->entrances = fresh;
+	s->entrance_count = conf->listen_count;
+	return 0;
+}
+
+static void on_full(void *owner, bool full)
+{
+	struct server *s = owner;
+
+	log_event(s->log, LOG_LEVEL_WARN, full ? "visitors.full" : "visitors.room", KV_U64("visitors", edge_visitors(s->edge)));
+	for (size_t i = 0; i < s->entrance_count; i++)
+		listener_pause(s->entrances[i].listener, full);
+}
+
+/* Where visitors find names: as configured, else at the first TLS listener, else at the first. */
+static void set_published(struct server *s, const struct conf_server *conf)
+{
+	size_t at = 0;
+	const char *port;
+	bool tls;
+
+	if (conf->public_url) {
+		snprintf(s->published, sizeof(s->published), "%s", conf->public_url);
+		return;
+	}
+	while (at < s->entrance_count && !s->entrances[at].tls)
+		at++;
+	if (at == s->entrance_count)
+		at = 0;
+	tls = s->entrances[at].tls;
+	port = strrchr(listener_address(s->entrances[at].listener), ':');
+	if (!port || strcmp(port, tls ? ":443" : ":80") == 0 || strchr(port, '/'))
+		port = "";
+	snprintf(s->published, sizeof(s->published), "%s://NAME.%s%s", tls ? "https" : "http", conf->domain, port);
+}
+
+/* ---- signals */
+
+static void reload(struct server *s)
+{
+	struct conf_error e = {""};
+	struct conf_server *fresh = NULL, *old = s->conf;
+	int err = ADIT_ERR_CONFIG;
+
+	if (old->dev)
+		snprintf(e.text, sizeof(e.text), "--dev has no configuration to reload");
+	else
+		err = conf_server_reread(s->argc, s->argv, &fresh, &e);
+	if (!err)
+		err = set_entrances(s, fresh, &e);
+	log_reopen(s->log);
+	log_reopen(s->access);
+	log_reopen(s->trace);
+	if (err) {
+		conf_server_free(&fresh);
+		log_event(s->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("error", *e.text ? e.text : err_text(err)),
+		          KV_Z("kept", "the old configuration"));
+		return;
+	}
+	s->conf = fresh;
+	set_published(s, fresh);
+	acceptor_set_conf(s->acceptor, fresh, s->published);
+	edge_set_conf(s->edge, fresh);
+	conf_server_free(&old);
+	log_event(s->log, LOG_LEVEL_INFO, "reloaded", KV_U64("tokens", fresh->token_count),
+	          KV_U64("listeners", fresh->listen_count));
+}
+
+static void on_empty(void *owner)
+{
+	struct server *s = owner;
+
+	loop_stop(s->loop);
+}
+
+static void on_drain_over(void *arg)
+{
+	struct server *s = arg;
+
+	log_event(s->log, LOG_LEVEL_WARN, "drain.cut", KV_U64("requests", acceptor_open(s->acceptor)));
+	loop_stop(s->loop);
+}
+
+static void drain(struct server *s)
+{
+	if (s->draining) { /* asked twice: at once */
+		loop_stop(s->loop);
+		return;
+	}
+	s->draining = true;
+	log_event(s->log, LOG_LEVEL_INFO, "draining", KV_U64("links", acceptor_links(s->acceptor)),
+	          KV_U64("requests", acceptor_open(s->acceptor)));
+	close_entrances(s->entrances, s->entrance_count);
+	s->entrances = NULL;
+	s->entrance_count = 0;
+	timer_set(&s->drain, s->conf->drain_seconds * 1000u);
+	edge_drain(s->edge);
+	acceptor_drain(s->acceptor, DRAIN_SPREAD_MS);
+	if (!acceptor_links(s->acceptor))
+		loop_stop(s->loop);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	if (signo == SIGHUP)
+		reload(arg);
+	else
+		drain(arg);
+}
+
+static bool is_ready(void *arg)
+{
+	const struct server *s = arg;
+
+	return !s->draining;
+}
+
+/* ---- life */
+
+static int open_logs(struct server *s, const struct conf_server *c)
+{
+	const struct log_options log = {.format = c->log_format, .level = c->log_level};
+	const struct log_options access = {.path = c->access_log, .format = c->log_format, .level = LOG_LEVEL_INFO};
+	const struct log_options trace = {
+		.path = c->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = 64u << 20, .monotonic = true,
+	};
+	const char *what = "standard error";
+	int err = log_open(&s->log, &log);
+
+	if (!err && c->access_log) {
+		what = c->access_log;
+		err = log_open(&s->access, &access);
+	}
+	if (!err && c->trace) {
+		what = c->trace;
+		err = log_open(&s->trace, &trace);
+	}
+	if (err)
+		fprintf(stderr, "aditd: cannot write to %s: %s\n", what, err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+	return err;
+}
+
+static int build(struct server *s)
+{
+	const struct conf_server *c = s->conf;
+	struct acceptor_options a = {
+		.conf = c, .published = s->published, .budget = &s->budget, .log = s->log, .trace = s->trace,
+		.empty = on_empty, .owner = s,
+	};
+	struct edge_options e = {.conf = c, .log = s->log, .access = s->access, .full = on_full, .owner = s};
+
+	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	s->registry = registry_new();
+	a.registry = e.registry = s->registry;
+	s->acceptor = s->registry ? acceptor_new(s->loop, &a) : NULL;
+	e.acceptor = s->acceptor;
+	s->edge = s->acceptor ? edge_new(s->loop, &e) : NULL;
+	s->admin = s->edge ? admin_new(s->loop, is_ready, s) : NULL;
+	return s->admin ? 0 : ADIT_ERR_NOMEM;
+}
+
+static int open_admin(struct server *s, struct conf_error *e)
+{
+	const struct listener_options o = {.address = s->conf->admin};
+	int err;
+
+	if (!s->conf->admin)
+		return 0;
+	err = listener_open(&s->admin_listener, s->loop, &o, admin_accept, s->admin);
+	if (err)
+		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", s->conf->admin,
+		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+	else
+		log_event(s->log, LOG_LEVEL_INFO, "admin", KV_Z("address", listener_address(s->admin_listener)));
+	return err;
+}
+
+static void tear_down(struct server *s)
+{
+	close_entrances(s->entrances, s->entrance_count);
+	listener_close(&s->admin_listener);
+	admin_free(&s->admin);
+	acceptor_free(&s->acceptor);
+	loop_settle(s->loop);
+	edge_free(&s->edge);
+	loop_settle(s->loop);
+	registry_free(&s->registry);
+	timer_stop(&s->drain);
+	loop_free(&s->loop);
+	log_close(&s->access);
+	log_close(&s->trace);
+	log_close(&s->log);
+	conf_server_free(&s->conf);
+}
+
+static int serve(struct server *s)
+{
+	struct conf_error e = {"out of memory"};
+	int err = build(s);
+
+	if (!err && s->conf->dev)
+		err = dev_prepare(s->conf, &e);
+	if (!err)
+		err = set_entrances(s, s->conf, &e);
+	if (!err)
+		err = open_admin(s, &e);
+	if (err) {
+		log_event(s->log, LOG_LEVEL_ERROR, "start.failed", KV_Z("error", e.text));
+		return 1;
+	}
+	set_published(s, s->conf);
+	timer_init(&s->drain, s->loop, on_drain_over, s);
+	signal(SIGPIPE, SIG_IGN);
+	loop_signal(s->loop, SIGHUP, on_signal, s);
+	loop_signal(s->loop, SIGTERM, on_signal, s);
+	loop_signal(s->loop, SIGINT, on_signal, s);
+	if (s->conf->dev)
+		dev_announce(s->conf, listener_address(s->entrances[0].listener));
+	log_event(s->log, LOG_LEVEL_INFO, "ready", KV_Z("published", s->published), KV_U64("tokens", s->conf->token_count));
+	loop_run(s->loop);
+	log_event(s->log, LOG_LEVEL_INFO, "stopped", KV_U64("requests", acceptor_open(s->acceptor)));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct server s = {.argc = argc, .argv = argv};
+	struct conf_error e = {""};
+	enum conf_action action = conf_server_argv(argc, argv, &s.conf, &e);
+	int code;
+
+	if (action == CONF_DONE)
+		return 0;
+	if (action == CONF_FAILED) {
+		fprintf(stderr, "%s\n", e.text);
+		return EXIT_BAD_CONF;
+	}
+	s.loop = loop_new();
+	if (!s.loop || open_logs(&s, s.conf) < 0) {
+		if (s.loop)
+			tear_down(&s);
+		return 1;
+	}
+	code = serve(&s);
+	tear_down(&s);
+	return code;
+}

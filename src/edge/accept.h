@@ -1,0 +1,54 @@
+/* accept: takes carriers in: reads a link's greeting, judges it, makes the session and publishes its names.
+ * Layer edge; aditd's counterpart of session/dialer.
+ * Invariants: nothing is published before the whole greeting is judged; what is refused gets one CLOSE that says why;
+ * a link that has not greeted within ACCEPT_GREETING_MS is closed.
+ */
+#ifndef ADIT_EDGE_ACCEPT_H
+#define ADIT_EDGE_ACCEPT_H
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "edge/registry.h"
+#include "h2/budget.h"
+#include "io/stream.h"
+
+/** From the 101 to the end of HELLO. */
+#define ACCEPT_GREETING_MS 10000
+/** Links of one token at once, those that greet included. */
+#define ACCEPT_LINKS_PER_TOKEN 256
+/** How long CLOSE waits for the other side to close first. */
+#define ACCEPT_CLOSE_MS 1000
+
+struct acceptor;
+
+struct acceptor_options {
+	struct registry *registry;
+	const struct conf_server *conf; /* see acceptor_set_conf */
+	const char *published;          /* URL with NAME in it, for WELCOME; borrowed */
+	struct budget *budget;
+	struct log *log, *trace;
+	void (*empty)(void *owner);     /* draining, and the last link has gone */
+	void *owner;
+};
+
+struct acceptor *acceptor_new(struct loop *l, const struct acceptor_options *o);
+void acceptor_free(struct acceptor **a);
+
+/** A new conf after SIGHUP: it is used from now on, and links whose token is gone are closed. The old may be freed. */
+void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const char *published);
+
+/** May this token have one more link now? */
+bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t);
+
+/** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`. */
+void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struct buf *rest, const char *link_id,
+                   const uint8_t token[SHA256_LEN]);
+
+/** Tells all links that the server is going; no new requests are sent on them. */
+void acceptor_drain(struct acceptor *a, uint32_t spread_ms);
+/** Links alive, and requests in flight on them. */
+unsigned acceptor_links(const struct acceptor *a);
+unsigned acceptor_open(const struct acceptor *a);
+
+#endif

@@ -1,0 +1,40 @@
+/* edge: the visitor-facing half of aditd: takes connections in, sends each request to its tunnel, and hands what is
+ * addressed to the tunnel's own endpoints to accept.
+ * Layer edge.
+ * Invariants: a request is routed by its host only; under a tunnel's name every path belongs to its origin; without a
+ * valid token a tunnel endpoint gives a 401 and nothing else.
+ */
+#ifndef ADIT_EDGE_EDGE_H
+#define ADIT_EDGE_EDGE_H
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "edge/accept.h"
+#include "edge/registry.h"
+#include "io/stream.h"
+
+struct edge;
+
+struct edge_options {
+	struct registry *registry;
+	struct acceptor *acceptor;
+	const struct conf_server *conf;
+	struct log *log, *access;
+	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
+	void (*full)(void *owner, bool full);
+	void *owner;
+};
+
+struct edge *edge_new(struct loop *l, const struct edge_options *o);
+/** Ends every visitor connection at once. */
+void edge_free(struct edge **e);
+void edge_set_conf(struct edge *e, const struct conf_server *conf);
+
+/** A connection that a listener accepted; takes it over. `arg` is the edge (a listener_accept_fn). */
+void edge_accept(void *arg, struct stream *s);
+
+/** No further requests on idle connections; running ones end with `Connection: close`. */
+void edge_drain(struct edge *e);
+unsigned edge_visitors(const struct edge *e);
+
+#endif

@@ -1,0 +1,194 @@
+#include "edge/registry.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "session/session.h"
+
+/** Buckets at first; doubled when there are as many names. */
+#define BUCKETS_MIN 64
+#define NAME_MAX_LEN 255
+
+struct entry {
+	struct entry *next; /* in its bucket */
+	uint32_t hash;
+	unsigned count;
+	uint8_t token[SHA256_LEN];
+	struct session *session[REGISTRY_SHARE_MAX];
+	size_t name_len;
+	char name[];
+};
+
+struct registry {
+	struct entry **bucket;
+	size_t buckets, names;
+};
+
+/* FNV-1a; the names are those that tokens may claim, so nobody can fill one bucket at will. */
+static uint32_t hash_of(struct str s)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (uint8_t)s.p[i]) * 16777619u;
+	return h;
+}
+
+struct registry *registry_new(void)
+{
+	struct registry *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->buckets = BUCKETS_MIN;
+	r->bucket = calloc(r->buckets, sizeof(*r->bucket));
+	if (!r->bucket) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void registry_free(struct registry **rp)
+{
+	struct registry *r = *rp;
+
+	if (!r)
+		return;
+	*rp = NULL;
+	for (size_t i = 0; i < r->buckets; i++) {
+		while (r->bucket[i]) {
+			struct entry *e = r->bucket[i];
+
+			r->bucket[i] = e->next;
+			free(e);
+		}
+	}
+	free(r->bucket);
+	free(r);
+}
+
+static struct entry *lookup(const struct registry *r, struct str name)
+{
+	uint32_t hash = hash_of(name);
+
+	for (struct entry *e = r->bucket[hash % r->buckets]; e; e = e->next)
+		if (e->hash == hash && str_eq((struct str){e->name, e->name_len}, name))
+			return e;
+	return NULL;
+}
+
+static void grow(struct registry *r)
+{
+	size_t n = r->buckets * 2;
+	struct entry **fresh = calloc(n, sizeof(*fresh));
+
+	if (!fresh) /* slower, not wrong */
+		return;
+	for (size_t i = 0; i < r->buckets; i++) {
+		while (r->bucket[i]) {
+			struct entry *e = r->bucket[i];
+
+			r->bucket[i] = e->next;
+			e->next = fresh[e->hash % n];
+			fresh[e->hash % n] = e;
+		}
+	}
+	free(r->bucket);
+	r->bucket = fresh;
+	r->buckets = n;
+}
+
+static struct entry *insert(struct registry *r, struct str name)
+{
+	struct entry *e = r->names < REGISTRY_NAMES_MAX ? calloc(1, sizeof(*e) + name.n + 1) : NULL;
+
+	if (!e)
+		return NULL;
+	if (r->names >= r->buckets)
+		grow(r);
+	e->hash = hash_of(name);
+	e->name_len = name.n;
+	memcpy(e->name, name.p, name.n);
+	e->next = r->bucket[e->hash % r->buckets];
+	r->bucket[e->hash % r->buckets] = e;
+	r->names++;
+	return e;
+}
+
+int registry_add(struct registry *r, const char *name, const uint8_t token[SHA256_LEN], struct session *s)
+{
+	struct entry *e = lookup(r, str_of(name));
+
+	if (e && !digest_equal(e->token, token, SHA256_LEN))
+		return ADIT_ERR_CONFLICT;
+	if (e && e->count == REGISTRY_SHARE_MAX)
+		return ADIT_ERR_LIMIT;
+	if (!e)
+		e = insert(r, str_of(name));
+	if (!e)
+		return ADIT_ERR_NOMEM;
+	memcpy(e->token, token, SHA256_LEN);
+	e->session[e->count++] = s;
+	return 0;
+}
+
+static void remove_from(struct entry *e, const struct session *s)
+{
+	for (unsigned i = 0; i < e->count;) {
+		if (e->session[i] == s)
+			e->session[i] = e->session[--e->count];
+		else
+			i++;
+	}
+}
+
+void registry_remove(struct registry *r, const struct session *s)
+{
+	for (size_t i = 0; i < r->buckets; i++) {
+		for (struct entry **at = &r->bucket[i]; *at;) {
+			struct entry *e = *at;
+
+			remove_from(e, s);
+			if (e->count) {
+				at = &e->next;
+				continue;
+			}
+			*at = e->next;
+			r->names--;
+			free(e);
+		}
+	}
+}
+
+struct session *registry_find(struct registry *r, struct str name, bool *known)
+{
+	struct entry *e = lookup(r, name);
+	struct session *best = NULL;
+
+	*known = e != NULL;
+	for (unsigned i = 0; e && i < e->count; i++) {
+		struct session *s = e->session[i];
+
+		if (!session_leaving(s) && (!best || session_open(s) < session_open(best)))
+			best = s;
+	}
+	return best;
+}
+
+void registry_name_of(struct str host, const char *domain, char out[256])
+{
+	struct str d = str_of(domain);
+	size_t n = host.n < NAME_MAX_LEN ? host.n : NAME_MAX_LEN;
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = (char)(host.p[i] >= 'A' && host.p[i] <= 'Z' ? host.p[i] | 0x20 : host.p[i]);
+	out[n] = '\0';
+	if (n == d.n && memcmp(out, d.p, n) == 0) {
+		out[0] = '\0';
+	} else if (n > d.n + 1 && out[n - d.n - 1] == '.' && memcmp(out + n - d.n, d.p, d.n) == 0) {
+		out[n - d.n - 1] = '\0';
+		if (strchr(out, '.'))
+			out[0] = '\0';
+	}
+}
