@@ -190,5 +190,7 @@ void registry_name_of(struct str host, const char *domain, char out[256])
 		out[n - d.n - 1] = '\0';
 		if (strchr(out, '.'))
 			out[0] = '\0';
+	} else if (!strchr(out, '.')) { /* no domain at all, e.g. localhost: not to be taken for a name below ours */
+		out[0] = '\0';
 	}
 }

@@ -32,8 +32,8 @@ void registry_remove(struct registry *r, const struct session *s);
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 
 /**
- * The name a host stands for: "shop" for shop.DOMAIN, the host itself for a custom domain, "" for DOMAIN and for names
- * deeper below it. Writes lower case into `out` (256 bytes).
+ * The name a host stands for: "shop" for shop.DOMAIN, the host itself for a custom domain, "" for DOMAIN, for names
+ * deeper below it, and for hosts without a dot. Writes lower case into `out` (256 bytes).
  */
 void registry_name_of(struct str host, const char *domain, char out[256]);
 

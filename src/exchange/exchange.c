@@ -87,9 +87,10 @@ static void answer_error(struct exchange *x, int err, const struct head *request
 		return;
 	}
 	x->report.status = p->head.status;
-	x->response_begun = x->response_ended = true;
+	x->response_begun = true;
 	x->report.response_bytes = p->len;
 	page_send(p, &x->front, x->was_head);
+	x->response_ended = true;
 	page_free(p);
 	free(p);
 	if (!x->request_ended)

@@ -7,7 +7,7 @@
 /* What a chain of a dozen proxies needs. A longer list stays as it came, and our part becomes a field of its own. */
 #define LIST_MAX 2048
 
-/* RFC 9110 section 7.6.1, and what is between two neighbours only. By length: every field of every head comes here. */
+/* RFC 9110 section 7.6.1, and what is between two neighbours only. By length: all fields come here. */
 static bool is_hop_by_hop(struct str name)
 {
 	switch (name.n) {

@@ -147,8 +147,8 @@ bool h1_not_in_trailers(struct str name)
 		"proxy-connection", "http2-settings", "cache-control", "expect", "max-forwards", "pragma", "range",
 		"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
 		"authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate", "cookie",
-		"set-cookie", "age", "date", "expires", "location", "retry-after", "vary", "content-encoding", "content-type",
-		"content-range", "forwarded", "x-real-ip",
+		"set-cookie", "age", "date", "expires", "location", "retry-after", "vary", "content-encoding",
+		"content-type", "content-range", "forwarded", "x-real-ip",
 	};
 	static const char *const prefixes[] = {"x-forwarded-", "adit-"};
 
