@@ -265,7 +265,7 @@ static void test_defaults(void)
 
 	CU_ASSERT_EQUAL_FATAL(run_server("aditd --dev", stdout, &s, &e), CONF_RUN);
 	CU_ASSERT(s->dev && !s->dev_dir && !s->file && !s->listen_count && !s->token_count);
-	CU_ASSERT_STRING_EQUAL(s->domain, "localhost");
+	CU_ASSERT_STRING_EQUAL(s->domain, "adit.localhost");
 	CU_ASSERT_STRING_EQUAL(s->dev_address, "127.0.0.1:8443");
 	conf_server_free(&s);
 
