@@ -84,8 +84,10 @@ static struct entrance *find_entrance(struct server *s, const struct conf_listen
 	for (size_t i = 0; i < s->entrance_count; i++) {
 		struct entrance *e = &s->entrances[i];
 
-		if (e->listener && strcmp(e->address, l->address) == 0 && e->tls == l->tls &&
-		    e->proxy_protocol == l->proxy_protocol)
+		if (!e->listener || e->tls != l->tls || e->proxy_protocol != l->proxy_protocol)
+			continue;
+		/* port 0 may be written as itself or as what it became */
+		if (strcmp(e->address, l->address) == 0 || strcmp(listener_address(e->listener), l->address) == 0)
 			return e;
 	}
 	return NULL;

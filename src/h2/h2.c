@@ -28,6 +28,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	if (s) {
 		head_reset(&s->head);
+		s->head.length = HEAD_LENGTH_UNKNOWN;
 		return 0;
 	}
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h->role != H2_ANSWERING)
@@ -173,9 +174,13 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
 	struct h2_stream *s = find(arg, frame->hd.stream_id);
 
 	(void)session;
-	(void)why;
-	if (s && frame->hd.type == NGHTTP2_HEADERS)
-		h2_stream_fail(s, s->h2->role == H2_ASKING ? ADIT_ERR_HEAD_TOO_BIG : ADIT_ERR_RESPONSE_BIG);
+	if (!s || frame->hd.type != NGHTTP2_HEADERS || why == NGHTTP2_ERR_STREAM_CLOSING)
+		return 0;
+	/* a request's stream is closed by nghttp2 next; the far end knows nothing of it, so it must get no RST_STREAM */
+	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+		half_abort(&s->half, ADIT_ERR_HEAD_TOO_BIG);
+	else
+		h2_stream_fail(s, ADIT_ERR_RESPONSE_BIG);
 	return 0;
 }
 

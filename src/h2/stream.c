@@ -47,6 +47,7 @@ struct h2_stream *h2_stream_new(struct h2 *h)
 	list_init(&s->node);
 	list_append(&h->streams, &s->node);
 	head_init(&s->head);
+	s->head.length = HEAD_LENGTH_UNKNOWN;
 	fields_init(&s->out_trailers);
 	fields_init(&s->in_trailers);
 	return s;
@@ -74,6 +75,7 @@ void h2_stream_free(struct h2_stream *s)
 	buf_clear(&s->out);
 	buf_clear(&s->in);
 	head_free(&s->head);
+	free(s->protocol);
 	fields_free(&s->out_trailers);
 	fields_free(&s->in_trailers);
 	free(s);
@@ -133,6 +135,10 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		return;
 	if (s->h2->role == H2_ASKING) {
 		s->upgrade = head_get(h, HEAD_PROTOCOL).n || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+		if (head_get(h, HEAD_PROTOCOL).n && !(s->protocol = str_dup(head_get(h, HEAD_PROTOCOL)))) {
+			h2_stream_fail(s, ADIT_ERR_NOMEM);
+			return;
+		}
 		s->turn.interactive = s->upgrade;
 		submit_request(s, h, body);
 		err = s->id < 0 ? s->id : 0;
@@ -388,6 +394,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	if (s->h2->role == H2_ASKING) {
 		if (s->upgrade && h->status == 200)
 			h->status = upgrade_status(h);
+		if (h->status == 101 && s->protocol && head_set(h, HEAD_PROTOCOL, str_of(s->protocol)) < 0) {
+			h2_stream_fail(s, ADIT_ERR_NOMEM);
+			return;
+		}
 		s->got_final = h->status == 101 || h->status >= 200;
 		half_head(&s->half, h, end);
 		return;

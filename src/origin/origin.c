@@ -39,6 +39,7 @@ struct connection {
 	size_t credit;
 	bool feeding;
 	bool response_started; /* its first byte has come */
+	bool head_told;        /* the final head: from now on the peer's credit counts */
 	bool response_ended, close_after;
 	struct timer timer;
 	struct task flush, resume, free;
@@ -157,6 +158,7 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 {
 	struct connection *c = arg;
 
+	c->head_told = h->status == 101 || h->status >= 200;
 	if (h->status == 101) {
 		c->state = ORIGIN_TUNNEL;
 		c->framing = H1_BODY_TUNNEL;
@@ -192,7 +194,7 @@ static size_t may_feed(const struct connection *c, size_t n)
 {
 	if (c->state == ORIGIN_BUSY && c->response_ended)
 		return 0;
-	if (c->state == ORIGIN_BUSY && (h1_in_head(c->parser) || h1_idle(c->parser)))
+	if (c->state == ORIGIN_BUSY && !c->head_told)
 		return n;
 	if (c->state == ORIGIN_BUSY || c->state == ORIGIN_TUNNEL)
 		return n < c->credit ? n : c->credit;
@@ -232,7 +234,7 @@ static void settle_end(struct connection *c)
 {
 	size_t used;
 
-	if (c->state == ORIGIN_BUSY && !c->response_ended && c->response_started && !h1_in_head(c->parser)) {
+	if (c->state == ORIGIN_BUSY && !c->response_ended && c->head_told) {
 		int err = h1_parse(c->parser, (const uint8_t *)"", 0, &used);
 
 		if (err)
@@ -482,7 +484,7 @@ struct half *origin_half(struct origin *o, int *err)
 		list_remove(&c->node);
 		o->idle_count--;
 		timer_clear(&c->timer);
-		c->request_ended = c->response_started = c->response_ended = c->close_after = false;
+		c->request_ended = c->response_started = c->head_told = c->response_ended = c->close_after = false;
 		c->credit = 0;
 		c->state = ORIGIN_BUSY;
 	} else {
