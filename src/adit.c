@@ -131,9 +131,12 @@ static void on_published(void *owner, const struct wire_welcome *welcome)
 	struct client *c = w->client;
 
 	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
+		char origin[TUNNELS_ORIGIN_MAX];
+
+		tunnels_origin_text(&w->conf->tunnels[i], origin);
 		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
 		log_event(c->log, LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
-		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", w->conf->tunnels[i].origin),
+		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", origin),
 		          KV_Z("carrier", "direct"), KV_Z("server", welcome->agent));
 	}
 	if (c->next == w) {
@@ -220,9 +223,12 @@ static struct wire_hello *make_hello(const struct conf_client *c, struct log *lo
 	client_key(c, h->client_key, log);
 	h->tunnel_count = c->tunnel_count;
 	for (size_t i = 0; i < c->tunnel_count && i < HANDSHAKE_TUNNELS_MAX; i++) {
+		char origin[TUNNELS_ORIGIN_MAX];
+
+		tunnels_origin_text(&c->tunnels[i], origin);
 		/* the label tells random names of one client apart: the origin does, whatever its order in the file */
 		snprintf(h->tunnels[i].name, sizeof(h->tunnels[i].name), "%s", c->tunnels[i].name ? c->tunnels[i].name : "");
-		snprintf(h->tunnels[i].label, sizeof(h->tunnels[i].label), "%.*s", HANDSHAKE_LABEL_MAX, c->tunnels[i].origin);
+		snprintf(h->tunnels[i].label, sizeof(h->tunnels[i].label), "%.*s", HANDSHAKE_LABEL_MAX, origin);
 	}
 	return h;
 }

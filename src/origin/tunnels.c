@@ -1,5 +1,6 @@
 #include "origin/tunnels.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -8,6 +9,7 @@ struct tunnels {
 	const struct conf_client *conf;
 	struct origin **origin;
 	char **name;
+	char (*text)[TUNNELS_ORIGIN_MAX]; /* each origin's, for error pages */
 };
 
 struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c)
@@ -19,13 +21,15 @@ struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct con
 	t->conf = c;
 	t->origin = calloc(c->tunnel_count, sizeof(*t->origin));
 	t->name = calloc(c->tunnel_count, sizeof(*t->name));
-	for (size_t i = 0; t->origin && t->name && i < c->tunnel_count; i++) {
+	t->text = calloc(c->tunnel_count, sizeof(*t->text));
+	for (size_t i = 0; t->origin && t->name && t->text && i < c->tunnel_count; i++) {
 		const struct conf_tunnel *w = &c->tunnels[i];
 		const struct origin_options o = {w->origin_host, w->origin_port, w->origin_unix, r};
 
 		t->origin[i] = origin_new(l, &o);
 		if (!t->origin[i])
 			break;
+		tunnels_origin_text(w, t->text[i]);
 		if (i + 1 == c->tunnel_count)
 			return t;
 	}
@@ -48,7 +52,17 @@ void tunnels_free(struct tunnels **tp)
 	}
 	free(t->origin);
 	free(t->name);
+	free(t->text);
 	free(t);
+}
+
+void tunnels_origin_text(const struct conf_tunnel *t, char out[TUNNELS_ORIGIN_MAX])
+{
+	if (t->origin_unix)
+		snprintf(out, TUNNELS_ORIGIN_MAX, "unix:%s", t->origin_unix);
+	else
+		snprintf(out, TUNNELS_ORIGIN_MAX, strchr(t->origin_host, ':') ? "http://[%s]:%u" : "http://%s:%u", t->origin_host,
+		         t->origin_port);
 }
 
 int tunnels_publish(struct tunnels *t, size_t i, const char *name)
@@ -79,7 +93,7 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 		return NULL;
 	}
 	*name = t->name[i];
-	*origin = t->conf->tunnels[i].origin;
+	*origin = t->text[i];
 	fields_remove(&h->fields, STR("adit-tunnel"));
 	if (t->conf->tunnels[i].host_header) {
 		*err = head_set(h, HEAD_AUTHORITY, str_of(t->conf->tunnels[i].host_header));

@@ -15,6 +15,11 @@ struct tunnels;
 struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c);
 void tunnels_free(struct tunnels **t);
 
+/** Longest origin as text: a unix path, or a host name with scheme and port. */
+#define TUNNELS_ORIGIN_MAX 300
+/** The origin as people read it and as random names derive from it, however it was written: "http://127.0.0.1:3000". */
+void tunnels_origin_text(const struct conf_tunnel *t, char out[TUNNELS_ORIGIN_MAX]);
+
 /** Tunnel `i` of the conf is published as `name` (copied). 0 or ADIT_ERR_NOMEM. */
 int tunnels_publish(struct tunnels *t, size_t i, const char *name);
 /** The conf's tunnel number for that name; -1 when there is none. */

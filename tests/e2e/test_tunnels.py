@@ -164,17 +164,6 @@ def test_tunnel_down(own):
     assert "aditd" in response.get("proxy-status")
 
 
-def test_request_waits_for_the_tunnel(own):
-    """A request that comes while adit is restarted is held and answered."""
-    server, origin = own.server(), own.origin()
-    own.http(server, origin.port, "--name", "shop").wait_event("published")
-    own.things[-1].kill()
-    with server.visit(timeout=30) as visitor:
-        visitor.ask()
-        own.http(server, origin.port, "--name", "shop", folder="again")
-        assert visitor.read().status == 200
-
-
 def test_server_killed_and_restarted(own):
     """aditd is killed and started again: adit is back by itself within ten seconds."""
     server, origin = own.server(), own.origin()
