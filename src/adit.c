@@ -15,6 +15,7 @@
 #include "config.h"
 
 #include "base/err.h"
+#include "base/memory.h"
 #include "conf/conf.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
@@ -391,6 +392,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
 	}
+	memory_tune();
 	c.loop = loop_new();
 	if (c.loop && open_logs(&c, conf) == 0)
 		code = run(&c, &conf);

@@ -32,6 +32,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/memory.h"
 #include "conf/conf.h"
 #include "edge/accept.h"
 #include "edge/admin.h"
@@ -392,6 +393,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
 	}
+	memory_tune();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {
 		if (s.loop)

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/** The smallest chunk: a message head fits one, and with malloc's header it fills a 4 KiB page. */
-#define BUF_CHUNK_MIN 4032
+/** The smallest chunk: a small message fits it, and with its header it is one of the sizes that malloc serves fastest. */
+#define BUF_CHUNK_MIN 1000
 
 struct chunk;
 

@@ -70,6 +70,18 @@ int str_to_u64(struct str s, uint64_t *out)
 	return 0;
 }
 
+struct str str_of_u64(uint64_t v, char out[STR_U64_MAX])
+{
+	char *p = out + STR_U64_MAX - 1;
+
+	*p = '\0';
+	do {
+		*--p = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	return (struct str){p, (size_t)(out + STR_U64_MAX - 1 - p)};
+}
+
 char *str_dup(struct str s)
 {
 	char *z = malloc(s.n + 1);

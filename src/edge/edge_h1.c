@@ -498,7 +498,7 @@ static void on_readable(void *owner)
 {
 	struct edge_h1 *c = owner;
 	uint8_t *block = loop_borrow(c->loop);
-	ssize_t n = block ? stream_read(c->stream, block, LOOP_BLOCK) : ADIT_ERR_NOMEM;
+	ssize_t n = block ? stream_read(c->stream, block, HALF_READ) : ADIT_ERR_NOMEM;
 
 	if (n > 0 && c->state != H1C_LINGER) {
 		size_t done = feed(c, block, (size_t)n);

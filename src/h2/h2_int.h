@@ -96,9 +96,8 @@ static inline void h2_wake(struct h2 *h)
 /* heads.c */
 /** Name-value pairs of a head for nghttp2, which copies them; `nva` has room for HTTP_FIELDS_MAX + H2_PSEUDO_MAX. */
 #define H2_PSEUDO_MAX 8
-#define H2_STATUS_TEXT 12
-size_t h2_heads_request(const struct head *h, char length[24], nghttp2_nv *nva);
-size_t h2_heads_response(const struct head *h, char status[H2_STATUS_TEXT], char length[24], nghttp2_nv *nva);
+size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_nv *nva);
+size_t h2_heads_response(const struct head *h, char status[STR_U64_MAX], char length[STR_U64_MAX], nghttp2_nv *nva);
 size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva);
 /** Adds one arriving pair to the stream's head. 0, ADIT_ERR_PROTO, ADIT_ERR_HEAD_TOO_BIG, ADIT_ERR_NOMEM. */
 int h2_heads_take(struct head *h, struct str name, struct str value);

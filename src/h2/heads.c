@@ -1,6 +1,4 @@
 /* Heads as HTTP/2 field blocks (RFC 9113 section 8.3, RFC 8441 section 4), and HTTP/2 error codes. */
-#include <stdio.h>
-
 #include "base/err.h"
 #include "h2/h2_int.h"
 
@@ -32,18 +30,15 @@ size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva)
 	return f->n;
 }
 
-static size_t content_length(const struct head *h, char text[24], nghttp2_nv *nva)
+static size_t content_length(const struct head *h, char text[STR_U64_MAX], nghttp2_nv *nva)
 {
-	int n;
-
 	if (h->length == HEAD_LENGTH_UNKNOWN)
 		return 0;
-	n = snprintf(text, 24, "%lld", (long long)h->length);
-	nva[0] = pair(STR("content-length"), (struct str){text, (size_t)n});
+	nva[0] = pair(STR("content-length"), str_of_u64((uint64_t)h->length, text));
 	return 1;
 }
 
-size_t h2_heads_request(const struct head *h, char length[24], nghttp2_nv *nva)
+size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_nv *nva)
 {
 	struct str protocol = head_get(h, HEAD_PROTOCOL), method = head_get(h, HEAD_METHOD);
 	bool connect = str_eq(method, STR("CONNECT"));
@@ -63,13 +58,12 @@ size_t h2_heads_request(const struct head *h, char length[24], nghttp2_nv *nva)
 	return n + h2_heads_fields(&h->fields, nva + n);
 }
 
-size_t h2_heads_response(const struct head *h, char status[H2_STATUS_TEXT], char length[24], nghttp2_nv *nva)
+size_t h2_heads_response(const struct head *h, char status[STR_U64_MAX], char length[STR_U64_MAX], nghttp2_nv *nva)
 {
 	int code = h->status == 101 ? 200 : h->status; /* the extended CONNECT's answer */
 	size_t n = 0;
 
-	snprintf(status, H2_STATUS_TEXT, "%03d", code);
-	nva[n++] = pair(STR(":status"), (struct str){status, 3});
+	nva[n++] = pair(STR(":status"), str_of_u64((uint64_t)code, status));
 	if (code >= 200 && h->status != 101 && code != 204)
 		n += content_length(h, length, nva + n);
 	return n + h2_heads_fields(&h->fields, nva + n);

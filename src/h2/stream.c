@@ -100,7 +100,7 @@ void h2_stream_fail(struct h2_stream *s, int err)
 static void submit_request(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
 {
 	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX];
-	char length[24];
+	char length[STR_U64_MAX];
 	size_t n = h2_heads_request(h, length, nva);
 
 	s->id = nghttp2_submit_request(s->h2->session, NULL, nva, n, source, s);
@@ -109,7 +109,7 @@ static void submit_request(struct h2_stream *s, const struct head *h, const nght
 static int submit_response(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
 {
 	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX];
-	char status[H2_STATUS_TEXT], other[H2_STATUS_TEXT], length[24];
+	char status[STR_U64_MAX], other[STR_U64_MAX], length[STR_U64_MAX];
 	size_t n = h2_heads_response(h, status, length, nva);
 
 	if (s->upgrade && s->h2->tunnel && h->status >= 200 && h->status < 300) {

@@ -1,7 +1,6 @@
 /* Writes messages anew. A head's size is known before its first byte is written, so it is one piece of room. */
 #include "http/h1_int.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,11 +73,10 @@ static char *put_fields(char *at, const struct fields *f, skip_fn *skip)
 
 static char *put_length(char *at, int64_t n)
 {
-	char digits[32];
-	int len = snprintf(digits, sizeof(digits), "%" PRId64, n);
+	char digits[STR_U64_MAX];
 
 	at = put(at, STR("content-length: "));
-	at = put(at, (struct str){digits, (size_t)len});
+	at = put(at, str_of_u64((uint64_t)n, digits));
 	return put(at, STR("\r\n"));
 }
 

@@ -34,6 +34,10 @@ struct head;
 struct fields;
 struct half;
 
+/** What a half reads from its socket at a time: the bodies of four of the session's DATA frames (h2/h2.h), so that no
+ *  small rest of a read makes a frame, a TLS record and a send of its own. */
+#define HALF_READ (4 * 16331)
+
 struct half_ops {
 	/* A message head. For a request `bodyless` says that end follows at once. */
 	void (*head)(struct half *self, const struct head *h, bool bodyless);

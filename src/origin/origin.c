@@ -309,7 +309,7 @@ static void on_readable(void *owner)
 	struct connection *c = owner;
 	struct loop *l = c->origin->loop;
 	uint8_t *block = loop_borrow(l);
-	ssize_t n = block ? stream_read(c->stream, block, LOOP_BLOCK) : ADIT_ERR_NOMEM;
+	ssize_t n = block ? stream_read(c->stream, block, HALF_READ) : ADIT_ERR_NOMEM;
 
 	if (n > 0 && c->state == ORIGIN_IDLE) {
 		close_now(c, 0); /* bytes that answer nothing */
