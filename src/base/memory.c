@@ -1,0 +1,21 @@
+#include "base/memory.h"
+#include <stdlib.h> /* defines __GLIBC__ */
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+/** Free memory kept at the heap's end, and how much more is taken at a time than asked for. */
+#define KEEP_BYTES (4 * 1024 * 1024)
+#define GROW_BYTES (256 * 1024)
+/** Larger blocks get pages of their own: none on the data path is. */
+#define MAP_BYTES (1024 * 1024)
+
+void memory_tune(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+	mallopt(M_TOP_PAD, GROW_BYTES);
+	mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
+#endif
+}
