@@ -5,11 +5,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -29,6 +32,8 @@
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
 #define PATH_LEN 1024
+/** One line on the terminal; longer ones are cut. */
+#define LINE_LEN 1024
 
 /* One configuration at work. While a new one connects, the old one goes on serving. */
 struct work {
@@ -38,6 +43,9 @@ struct work {
 	struct wire_hello *hello;
 	struct tunnels *tunnels;
 	struct dialer *dialer;
+	struct work *older;     /* in the list of those that finish their requests */
+	uint64_t drain_until;
+	char trouble[LINE_LEN]; /* why it is not connected, as was told last; "" when it is */
 };
 
 struct client {
@@ -47,12 +55,47 @@ struct client {
 	struct log *log, *trace;
 	struct resolver *resolver;
 	struct budget budget;
-	struct work *now, *next, *old; /* serving; taking over after SIGHUP; finishing its requests */
+	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
-	uint64_t drain_until;
-	bool leaving, terminal;
+	bool leaving;
+	bool terminal; /* somebody watches standard output: lines for people */
+	bool logs;     /* events go to the log as well: nobody would see them twice */
 	int code;
 };
+
+/* ---- the terminal */
+
+/* A line with the time before it. What peers sent can stand in it: only printable ASCII is shown as it is. When
+ * nobody takes the line (the terminal is stopped) it is lost: requests do not wait for a terminal. */
+__attribute__((format(printf, 2, 3))) static void say(const struct client *c, const char *format, ...)
+{
+	char text[LINE_LEN];
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+	time_t now = time(NULL);
+	struct tm tm;
+	va_list ap;
+
+	if (!c->terminal || poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT) || !localtime_r(&now, &tm))
+		return;
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	printf("%02d:%02d:%02d  ", tm.tm_hour, tm.tm_min, tm.tm_sec);
+	for (const char *p = text; *p; p++) {
+		if (*p >= ' ' && *p <= '~')
+			putchar(*p);
+		else
+			printf("\\x%02x", (unsigned char)*p);
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* The log for what `say` has told. */
+static struct log *events_of(const struct client *c)
+{
+	return c->logs ? c->log : NULL;
+}
 
 /* ---- requests */
 
@@ -73,15 +116,12 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
 
-	if (c->terminal && r->err)
-		printf("%-7s %s%s  %d  %s\n", r->method, r->host, r->path, r->status, err_text(r->err));
-	else if (c->terminal)
-		printf("%-7s %s%s  %d  %.1f ms\n", r->method, r->host, r->path, r->status, (double)r->total_us / 1000.);
-	else
-		log_event(c->log, LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
-		          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
-		          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
-		          KV_Z("error", r->err ? err_text(r->err) : ""));
+	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
+	    r->err ? "  " : "", r->err ? err_text(r->err) : "");
+	log_event(events_of(c), LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
+	          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
+	          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
+	          KV_Z("error", r->err ? err_text(r->err) : ""));
 }
 
 static const struct exchange_events exchange_events = {route, exchange_done};
@@ -117,13 +157,31 @@ static void work_free(struct work **wp)
 	free(w);
 }
 
+/* It is freed by on_drain and not here, in the middle of the events of another one. */
 static void retire(struct client *c, struct work *w)
 {
-	work_free(&c->old);
+	w->older = c->old;
 	c->old = w;
 	dialer_drain(w->dialer);
-	c->drain_until = loop_ms(c->loop) + DRAIN_MS;
-	timer_set(&c->drain, DRAIN_LOOK_MS);
+	w->drain_until = loop_ms(c->loop) + DRAIN_MS;
+	timer_set(&c->drain, 0);
+}
+
+static void say_published(const struct client *c, const struct work *w, const struct wire_welcome *welcome)
+{
+	size_t widest = 0;
+
+	for (size_t i = 0; i < welcome->tunnel_count; i++) {
+		size_t n = strlen(welcome->tunnels[i].url);
+
+		widest = n > widest ? n : widest;
+	}
+	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
+		char origin[TUNNELS_ORIGIN_MAX];
+
+		tunnels_origin_text(&w->conf->tunnels[i], origin);
+		say(c, "%-*s  ->  %s", (int)widest, welcome->tunnels[i].url, origin);
+	}
 }
 
 static void on_published(void *owner, const struct wire_welcome *welcome)
@@ -131,12 +189,14 @@ static void on_published(void *owner, const struct wire_welcome *welcome)
 	struct work *w = owner;
 	struct client *c = w->client;
 
+	*w->trouble = '\0';
+	say_published(c, w, welcome);
 	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
 		char origin[TUNNELS_ORIGIN_MAX];
 
 		tunnels_origin_text(&w->conf->tunnels[i], origin);
 		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
-		log_event(c->log, LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
+		log_event(events_of(c), LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
 		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", origin),
 		          KV_Z("carrier", "direct"), KV_Z("server", welcome->agent));
 	}
@@ -144,15 +204,22 @@ static void on_published(void *owner, const struct wire_welcome *welcome)
 		c->next = NULL;
 		retire(c, c->now);
 		c->now = w;
-		log_event(c->log, LOG_LEVEL_INFO, "reloaded", KV_U64("tunnels", w->conf->tunnel_count));
+		log_event(events_of(c), LOG_LEVEL_INFO, "reloaded", KV_U64("tunnels", w->conf->tunnel_count));
 	}
 }
 
 static void on_down(void *owner, int err, const char *detail, uint32_t retry_ms)
 {
 	struct work *w = owner;
+	struct client *c = w->client;
+	char trouble[LINE_LEN];
 
-	log_event(w->client->log, LOG_LEVEL_WARN, "down", KV_Z("server", w->conf->server), KV_Z("reason", err_text(err)),
+	snprintf(trouble, sizeof(trouble), "%s%s%s", err_text(err), strcmp(detail, err_text(err)) == 0 ? "" : ": ",
+	         strcmp(detail, err_text(err)) == 0 ? "" : detail);
+	if (strcmp(trouble, w->trouble) != 0) /* it is tried again and again; people want to read it once */
+		say(c, "not connected to %s: %s; trying again", w->conf->server, trouble);
+	memcpy(w->trouble, trouble, sizeof(trouble));
+	log_event(events_of(c), LOG_LEVEL_WARN, "down", KV_Z("server", w->conf->server), KV_Z("reason", err_text(err)),
 	          KV_Z("detail", detail), KV_U64("retry_ms", retry_ms));
 }
 
@@ -161,8 +228,11 @@ static void on_refused(void *owner, int err, const char *reason)
 	struct work *w = owner;
 	struct client *c = w->client;
 
-	log_event(c->log, LOG_LEVEL_ERROR, "refused", KV_Z("server", w->conf->server), KV_I64("status", err_status(err)),
-	          KV_Z("reason", reason), KV_Z("hint", err == ADIT_ERR_AUTH ? "the token in the token file or ADIT_TOKEN" : ""));
+	say(c, "%s refuses: %s (%d)%s", w->conf->server, reason, err_status(err),
+	    err == ADIT_ERR_AUTH ? "; the token comes from the token file or ADIT_TOKEN" : "");
+	log_event(events_of(c), LOG_LEVEL_ERROR, "refused", KV_Z("server", w->conf->server),
+	          KV_I64("status", err_status(err)), KV_Z("reason", reason),
+	          KV_Z("hint", err == ADIT_ERR_AUTH ? "the token in the token file or ADIT_TOKEN" : ""));
 	if (w == c->next) {
 		log_event(c->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("kept", "the old configuration"));
 		return; /* it stays, idle, until the next SIGHUP or the end */
@@ -279,6 +349,8 @@ static void reload(struct client *c)
 	struct conf_error e = {""};
 	struct work *w = NULL;
 
+	if (c->leaving)
+		return;
 	if (conf_client_reread(c->argc, c->argv, &fresh, &e) == 0)
 		w = work_new(c, &fresh, &e);
 	log_reopen(c->log);
@@ -291,18 +363,30 @@ static void reload(struct client *c)
 	c->next = w;
 }
 
+static bool is_at_work(const struct work *w)
+{
+	return dialer_open(w->dialer) && loop_ms(w->client->loop) < w->drain_until;
+}
+
 static void on_drain(void *arg)
 {
 	struct client *c = arg;
-	unsigned open = (c->old ? dialer_open(c->old->dialer) : 0) + (c->leaving ? dialer_open(c->now->dialer) : 0);
+	struct work **at = &c->old;
 
-	if (open && loop_ms(c->loop) < c->drain_until) {
-		timer_set(&c->drain, DRAIN_LOOK_MS);
-		return;
+	while (*at) {
+		struct work *w = *at;
+
+		if (is_at_work(w)) {
+			at = &w->older;
+			continue;
+		}
+		*at = w->older;
+		work_free(&w);
 	}
-	work_free(&c->old);
-	if (c->leaving)
+	if (c->leaving && !c->old && !is_at_work(c->now))
 		loop_stop(c->loop);
+	else if (c->leaving || c->old)
+		timer_set(&c->drain, DRAIN_LOOK_MS);
 }
 
 static void on_signal(void *arg, int signo)
@@ -315,9 +399,11 @@ static void on_signal(void *arg, int signo)
 		loop_stop(c->loop);
 	} else {
 		c->leaving = true;
-		log_event(c->log, LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
+		if (dialer_open(c->now->dialer))
+			say(c, "leaving when %u requests have ended; press again to leave at once", dialer_open(c->now->dialer));
+		log_event(events_of(c), LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
 		dialer_drain(c->now->dialer);
-		c->drain_until = loop_ms(c->loop) + DRAIN_MS;
+		c->now->drain_until = loop_ms(c->loop) + DRAIN_MS;
 		timer_set(&c->drain, 0);
 	}
 }
@@ -332,7 +418,7 @@ static int open_logs(struct client *c, const struct conf_client *conf)
 	};
 
 	c->terminal = conf->log_format == LOG_FORMAT_TEXT && isatty(STDOUT_FILENO);
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	c->logs = !c->terminal || !isatty(STDERR_FILENO) || conf->log_level == LOG_LEVEL_DEBUG;
 	if (log_open(&c->log, &log) < 0)
 		return ADIT_ERR_SYS;
 	if (!conf->trace || log_open(&c->trace, &trace) == 0)
@@ -344,7 +430,12 @@ static int open_logs(struct client *c, const struct conf_client *conf)
 static void tear_down(struct client *c)
 {
 	work_free(&c->next);
-	work_free(&c->old);
+	while (c->old) {
+		struct work *w = c->old;
+
+		c->old = w->older;
+		work_free(&w);
+	}
 	work_free(&c->now);
 	timer_stop(&c->drain);
 	resolver_free(&c->resolver);

@@ -48,6 +48,7 @@ struct entrance {
 	char *address; /* as configured: what SIGHUP compares */
 	struct listener *listener;
 	bool tls, proxy_protocol;
+	bool taken; /* while a new configuration is set: one of its entrances is this one */
 };
 
 struct server {
@@ -65,7 +66,7 @@ struct server {
 	struct entrance *entrances;
 	size_t entrance_count;
 	struct timer drain;
-	bool draining;
+	bool draining, full;
 	char published[600];
 };
 
@@ -85,7 +86,7 @@ static struct entrance *find_entrance(struct server *s, const struct conf_listen
 	for (size_t i = 0; i < s->entrance_count; i++) {
 		struct entrance *e = &s->entrances[i];
 
-		if (!e->listener || e->tls != l->tls || e->proxy_protocol != l->proxy_protocol)
+		if (!e->listener || e->taken || e->tls != l->tls || e->proxy_protocol != l->proxy_protocol)
 			continue;
 		/* port 0 may be written as itself or as what it became */
 		if (strcmp(e->address, l->address) == 0 || strcmp(listener_address(e->listener), l->address) == 0)
@@ -124,29 +125,35 @@ static int open_entrance(struct server *s, const struct conf_listen *l, struct t
 static int set_entrances(struct server *s, const struct conf_server *conf, struct conf_error *e)
 {
 	struct entrance *fresh = calloc(conf->listen_count + 1, sizeof(*fresh));
+	struct entrance **old = calloc(conf->listen_count + 1, sizeof(*old));
 	struct tls_context **tls = calloc(conf->listen_count + 1, sizeof(*tls));
-	int err = fresh && tls ? 0 : ADIT_ERR_NOMEM;
+	int err = fresh && old && tls ? 0 : ADIT_ERR_NOMEM;
 
 	for (size_t i = 0; !err && i < conf->listen_count; i++) {
 		const struct conf_listen *l = &conf->listen[i];
 
 		if (l->tls && !(tls[i] = context_for(l, e)))
 			err = ADIT_ERR_CONFIG;
-		fresh[i] = (struct entrance){strdup(l->address), NULL, l->tls, l->proxy_protocol};
+		fresh[i] = (struct entrance){.address = strdup(l->address), .tls = l->tls, .proxy_protocol = l->proxy_protocol};
 		if (!err && !fresh[i].address)
 			err = ADIT_ERR_NOMEM;
-		if (!err && !find_entrance(s, l))
+		old[i] = err ? NULL : find_entrance(s, l);
+		if (old[i])
+			old[i]->taken = true;
+		else if (!err)
 			err = open_entrance(s, l, tls[i], &fresh[i], e);
 	}
+	for (size_t i = 0; i < s->entrance_count; i++)
+		s->entrances[i].taken = false;
 	for (size_t i = 0; !err && i < conf->listen_count; i++) {
-		struct entrance *old = fresh[i].listener ? NULL : find_entrance(s, &conf->listen[i]);
-
-		if (!old)
-			continue;
-		fresh[i].listener = old->listener;
-		old->listener = NULL;
-		listener_set_tls(fresh[i].listener, tls[i]);
+		if (old[i]) {
+			fresh[i].listener = old[i]->listener;
+			old[i]->listener = NULL;
+			listener_set_tls(fresh[i].listener, tls[i]);
+		}
+		listener_pause(fresh[i].listener, s->full);
 	}
+	free(old);
 	for (size_t i = 0; tls && i < conf->listen_count; i++)
 		tls_context_free(&tls[i]);
 	free(tls);
@@ -165,6 +172,7 @@ static void on_full(void *owner, bool full)
 {
 	struct server *s = owner;
 
+	s->full = full;
 	log_event(s->log, LOG_LEVEL_WARN, full ? "visitors.full" : "visitors.room", KV_U64("visitors", edge_visitors(s->edge)));
 	for (size_t i = 0; i < s->entrance_count; i++)
 		listener_pause(s->entrances[i].listener, full);
@@ -200,7 +208,9 @@ static void reload(struct server *s)
 	struct conf_server *fresh = NULL, *old = s->conf;
 	int err = ADIT_ERR_CONFIG;
 
-	if (old->dev)
+	if (s->draining)
+		snprintf(e.text, sizeof(e.text), "the server is draining");
+	else if (old->dev)
 		snprintf(e.text, sizeof(e.text), "--dev has no configuration to reload");
 	else
 		err = conf_server_reread(s->argc, s->argv, &fresh, &e);
@@ -224,11 +234,13 @@ static void reload(struct server *s)
 	          KV_U64("listeners", fresh->listen_count));
 }
 
+/* Draining ends when the last link has gone, and the last visitor has got what came over it. */
 static void on_empty(void *owner)
 {
 	struct server *s = owner;
 
-	loop_stop(s->loop);
+	if (!acceptor_links(s->acceptor) && !edge_visitors(s->edge))
+		loop_stop(s->loop);
 }
 
 static void on_drain_over(void *arg)
@@ -254,8 +266,7 @@ static void drain(struct server *s)
 	timer_set(&s->drain, s->conf->drain_seconds * 1000u);
 	edge_drain(s->edge);
 	acceptor_drain(s->acceptor, DRAIN_SPREAD_MS);
-	if (!acceptor_links(s->acceptor))
-		loop_stop(s->loop);
+	on_empty(s);
 }
 
 static void on_signal(void *arg, int signo)
@@ -305,7 +316,9 @@ static int build(struct server *s)
 		.conf = c, .published = s->published, .budget = &s->budget, .log = s->log, .trace = s->trace,
 		.empty = on_empty, .owner = s,
 	};
-	struct edge_options e = {.conf = c, .log = s->log, .access = s->access, .full = on_full, .owner = s};
+	struct edge_options e = {
+		.conf = c, .log = s->log, .access = s->access, .full = on_full, .empty = on_empty, .owner = s,
+	};
 
 	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
 	s->registry = registry_new();
@@ -338,9 +351,8 @@ static void tear_down(struct server *s)
 	close_entrances(s->entrances, s->entrance_count);
 	listener_close(&s->admin_listener);
 	admin_free(&s->admin);
+	edge_free(&s->edge); /* first: what it was about to hand over goes to the acceptor */
 	acceptor_free(&s->acceptor);
-	loop_settle(s->loop);
-	edge_free(&s->edge);
 	loop_settle(s->loop);
 	registry_free(&s->registry);
 	timer_stop(&s->drain);

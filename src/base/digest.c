@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -16,6 +17,11 @@ int digest_sha256(const void *p, size_t n, uint8_t out[SHA256_LEN])
 int digest_hmac(const void *key, size_t key_len, const void *p, size_t n, uint8_t out[SHA256_LEN])
 {
 	return HMAC(EVP_sha256(), key, (int)key_len, p, n, out, NULL) ? 0 : ADIT_ERR_NOMEM;
+}
+
+int digest_sha1(const void *p, size_t n, uint8_t out[SHA1_LEN])
+{
+	return EVP_Digest(p, n, out, NULL, EVP_sha1(), NULL) == 1 ? 0 : ADIT_ERR_NOMEM;
 }
 
 bool digest_equal(const void *a, const void *b, size_t n)
@@ -87,6 +93,36 @@ void base32_encode(const uint8_t *p, size_t n, char *out, size_t chars)
 		out[i] = alphabet[two >> (11 - bit % 8) & 31];
 	}
 	out[i] = '\0';
+}
+
+void base64_encode(const uint8_t *p, size_t n, char *out)
+{
+	EVP_EncodeBlock((unsigned char *)out, p, (int)n);
+}
+
+static bool is_base64_digit(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+}
+
+int base64_decode(const char *text, size_t text_len, uint8_t *out, size_t n)
+{
+	size_t digits = (n * 8 + 5) / 6;
+
+	/* EVP_DecodeBlock skips white space and takes padding for zeros anywhere */
+	if (text_len != (n + 2) / 3 * 4)
+		return ADIT_ERR_INVALID;
+	for (size_t i = 0; i < text_len; i++)
+		if (i < digits ? !is_base64_digit(text[i]) : text[i] != '=')
+			return ADIT_ERR_INVALID;
+	for (size_t i = 0; i < n; i += 3) {
+		uint8_t three[3];
+
+		if (EVP_DecodeBlock(three, (const unsigned char *)text + i / 3 * 4, 4) != 3)
+			return ADIT_ERR_INVALID;
+		memcpy(out + i, three, n - i < 3 ? n - i : 3);
+	}
+	return 0;
 }
 
 void secret_wipe(void *p, size_t n)

@@ -9,6 +9,8 @@
 
 /** Read at a time while the answer is awaited. */
 #define READ_BYTES 4096
+/** The first byte of a TLS record that holds an alert. */
+#define TLS_ALERT 0x15
 
 struct carrier_attempt {
 	struct loop *loop;
@@ -110,6 +112,8 @@ static int on_body(void *arg, const uint8_t *p, size_t n)
 
 	for (size_t i = 0; i < n && a->detail_len < CARRIER_DETAIL_MAX; i++)
 		a->detail[a->detail_len++] = p[i] >= ' ' && p[i] < 127 ? (char)p[i] : ' ';
+	if (a->detail_len == CARRIER_DETAIL_MAX) /* some site's page: its end would tell nothing more */
+		end(a, a->err, NULL);
 	return 0;
 }
 
@@ -128,8 +132,14 @@ static const struct h1_events events = {on_head, on_body, on_end};
 static void parse(struct carrier_attempt *a, const uint8_t *p, size_t n)
 {
 	size_t used = 0;
-	int err = h1_parse(a->parser, p, n, &used);
+	int err;
 
+	/* an alert of RFC 8446 section 6: we spoke plain HTTP to a TLS port */
+	if (n && p[0] == TLS_ALERT && !a->answered) {
+		end(a, ADIT_ERR_PROTO, "the other side speaks TLS there: is it https:// and not http://?");
+		return;
+	}
+	err = h1_parse(a->parser, p, n, &used);
 	if (err) {
 		end(a, ADIT_ERR_PROTO, h1_error_detail(a->parser));
 	} else if (a->status == 101 && !a->err) {
@@ -151,8 +161,11 @@ static void on_readable(void *owner)
 		parse(a, block, (size_t)n);
 	else if (a->answered && a->err)
 		end(a, a->err, NULL);
-	else
+	else if (*stream_detail(a->stream))
 		end(a, (int)n, stream_detail(a->stream));
+	else
+		end(a, (int)n, a->stream->tls ? "it hung up instead of answering the upgrade"
+		                              : "it hung up on a plain request: is it https:// and not http://?");
 }
 
 static void on_writable(void *owner)
@@ -182,10 +195,23 @@ static void on_timeout(void *arg)
 
 /* ---- the request */
 
+static char *bearer_of(const char *token)
+{
+	static const char scheme[] = "Bearer ";
+	size_t n = strlen(token);
+	char *out = malloc(sizeof(scheme) + n);
+
+	if (out) {
+		memcpy(out, scheme, sizeof(scheme) - 1);
+		memcpy(out + sizeof(scheme) - 1, token, n + 1);
+	}
+	return out;
+}
+
 static int write_request(struct carrier_attempt *a, const struct carrier_target *t)
 {
 	struct head h;
-	char text[256];
+	char text[256], *bearer;
 	enum h1_framing framing;
 	int err = 0;
 
@@ -197,9 +223,11 @@ static int write_request(struct carrier_attempt *a, const struct carrier_target 
 	err |= head_set(&h, HEAD_AUTHORITY, str_of(t->host));
 	err |= head_set(&h, HEAD_PATH, str_of(text));
 	err |= head_set(&h, HEAD_PROTOCOL, STR("adit"));
-	snprintf(text, sizeof(text), "Bearer %s", t->token);
-	err |= fields_add(&h.fields, STR("authorization"), str_of(text));
-	secret_wipe(text, sizeof(text));
+	bearer = bearer_of(t->token);
+	err |= bearer ? fields_add(&h.fields, STR("authorization"), str_of(bearer)) : ADIT_ERR_NOMEM;
+	if (bearer)
+		secret_wipe(bearer, strlen(bearer));
+	free(bearer);
 	err |= fields_add(&h.fields, STR("adit-version"), STR(CARRIER_VERSION));
 	err |= fields_add(&h.fields, STR("user-agent"), str_of(t->agent));
 	if (!err)

@@ -115,7 +115,7 @@ enum conf_action {
  * aditd: reads argv and the file it names. CONF_RUN gives `*out` (conf_server_free it).
  *   aditd -c FILE [--check-config] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token] [--trace FILE]
  *         [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
- * With --dev, which excludes -c, a conf with dev = true, domain "localhost", dev_address and no listeners or tokens
+ * With --dev, which excludes -c, a conf with dev = true, domain "adit.localhost", dev_address and no listeners or tokens
  * is returned; the main fills them in. CONF_DONE has printed what was asked for to standard output.
  */
 enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **out, struct conf_error *e);

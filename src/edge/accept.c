@@ -31,6 +31,7 @@ struct tunnel {
 	bool closing; /* CLOSE is said; waiting for the other side to close */
 	/* live */
 	struct session *session;
+	char *names; /* published, each with its NUL; an empty one ends them */
 	struct task free;
 };
 
@@ -49,6 +50,7 @@ static void release(void *arg)
 	frame_parser_clear(&t->parser);
 	buf_clear(&t->lead);
 	buf_clear(&t->rest);
+	free(t->names);
 	free(t->token_name);
 	free(t);
 }
@@ -176,6 +178,32 @@ static bool judge_name(struct tunnel *t, const struct conf_token *token, const s
 	return false;
 }
 
+static int keep_names(struct tunnel *t, const struct wire_welcome *w)
+{
+	size_t n = 1;
+	char *at;
+
+	for (size_t i = 0; i < w->tunnel_count; i++)
+		n += strlen(w->tunnels[i].name) + 1;
+	at = t->names = calloc(1, n);
+	for (size_t i = 0; at && i < w->tunnel_count; i++) {
+		size_t len = strlen(w->tunnels[i].name) + 1;
+
+		memcpy(at, w->tunnels[i].name, len);
+		at += len;
+	}
+	return at ? 0 : ADIT_ERR_NOMEM;
+}
+
+/* A published name that may not be claimed any more; NULL when there is none. Random ones are their token's. */
+static const char *lost_name(const struct tunnel *t, const struct conf_token *token)
+{
+	for (const char *name = t->names; name && *name; name += strlen(name) + 1)
+		if (!str_starts(str_of(name), STR("r-")) && !auth_name(token, name))
+			return name;
+	return NULL;
+}
+
 static bool publish(struct tunnel *t, const struct wire_welcome *w, struct refusal *no)
 {
 	for (size_t i = 0; i < w->tunnel_count; i++) {
@@ -241,8 +269,10 @@ static void welcome(struct tunnel *t, const struct conf_token *token, const stru
 	w->tunnel_count = h->tunnel_count;
 	if (ok)
 		t->session = session_new(t->acceptor->loop, &o);
-	ok = ok && t->session && publish(t, w, &no) && send_welcome(t, w) == 0;
+	ok = ok && t->session && keep_names(t, w) == 0 && publish(t, w, &no) && send_welcome(t, w) == 0;
 	if (!ok) {
+		if (t->session)
+			registry_remove(t->acceptor->o.registry, t->session);
 		session_free(&t->session, ADIT_ERR_LINK_LOST);
 		refuse(t, no.code, no.text);
 		return;
@@ -351,8 +381,7 @@ void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struc
 {
 	const struct conf_token *entry = token_of(a->o.conf, token);
 	struct tunnel *t = calloc(1, sizeof(*t));
-	struct buf first = BUF_INIT;
-	struct iovec v;
+	bool early = rest->len > 0;
 
 	if (!t || !entry || !(t->token_name = str_dup(str_of(entry->name)))) {
 		free(t);
@@ -368,7 +397,7 @@ void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struc
 	memcpy(t->token, token, SHA256_LEN);
 	frame_parser_init(&t->parser);
 	buf_splice(&t->lead, lead);
-	buf_splice(&first, rest);
+	buf_clear(rest);
 	list_init(&t->node);
 	list_append(&a->tunnels, &t->node);
 	a->links++;
@@ -377,10 +406,8 @@ void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struc
 	stream_own(s, &handler, t);
 	stream_pause(s, false);
 	send_lead(t);
-	/* what came behind the upgrade request has not been read from the stream again; adit sends nothing there */
-	if (t->stream && buf_iov(&first, &v, 1) == 1)
-		on_bytes(t, v.iov_base, v.iov_len);
-	buf_clear(&first);
+	if (t->stream && early)
+		refuse(t, 400, "bytes came before the 101");
 }
 
 /* ---- life */
@@ -410,22 +437,31 @@ void acceptor_free(struct acceptor **ap)
 	free(a);
 }
 
+/* After a new conf: a link whose token is gone, or lost one of its names, is told so and ends. */
+static void judge_again(struct tunnel *t)
+{
+	const struct conf_token *token = token_of(t->acceptor->o.conf, t->token);
+	const char *lost = token ? lost_name(t, token) : NULL;
+	char reason[FRAME_REASON_MAX] = "the token was revoked";
+
+	if (token && !lost)
+		return;
+	if (lost)
+		snprintf(reason, sizeof(reason), "the token \"%s\" may no longer claim the name \"%s\"", token->name, lost);
+	if (t->session)
+		session_close(t->session, 403, reason, ADIT_ERR_FORBIDDEN);
+	else if (!t->closing)
+		refuse(t, 403, reason);
+}
+
 void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const char *published)
 {
 	struct list *at, *tmp;
 
 	a->o.conf = conf;
 	a->o.published = published;
-	list_each(at, tmp, &a->tunnels) {
-		struct tunnel *t = container_of(at, struct tunnel, node);
-
-		if (token_of(conf, t->token))
-			continue;
-		if (t->session)
-			session_close(t->session, 403, "the token was revoked", ADIT_ERR_FORBIDDEN);
-		else if (!t->closing)
-			refuse(t, 403, "the token was revoked");
-	}
+	list_each(at, tmp, &a->tunnels)
+		judge_again(container_of(at, struct tunnel, node));
 }
 
 bool acceptor_has_room(const struct acceptor *a, const struct conf_token *token)

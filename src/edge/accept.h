@@ -35,13 +35,15 @@ struct acceptor_options {
 struct acceptor *acceptor_new(struct loop *l, const struct acceptor_options *o);
 void acceptor_free(struct acceptor **a);
 
-/** A new conf after SIGHUP: it is used from now on, and links whose token is gone are closed. The old may be freed. */
+/** A new conf after SIGHUP: it is used from now on; links whose token is gone, or may not claim a name any more that they
+ *  have, are closed. The old may be freed. */
 void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const char *published);
 
 /** May this token have one more link now? */
 bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t);
 
-/** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`. */
+/** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`, which must have
+ *  been empty: nobody sends before the 101. */
 void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struct buf *rest, const char *link_id,
                    const uint8_t token[SHA256_LEN]);
 

@@ -1,5 +1,6 @@
 #include "edge/admin.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -15,10 +16,22 @@ struct admin {
 	unsigned count;
 };
 
+/* An address and not a name: "127.0.0.1.evil.example" begins like one too. */
+static bool is_loopback4(struct str host)
+{
+	char text[INET_ADDRSTRLEN];
+	struct in_addr a;
+
+	if (host.n >= sizeof(text))
+		return false;
+	memcpy(text, host.p, host.n);
+	text[host.n] = '\0';
+	return inet_pton(AF_INET, text, &a) == 1 && ntohl(a.s_addr) >> 24 == 127;
+}
+
 static bool is_local(struct str host)
 {
-	return str_eq_nocase(host, STR("localhost")) || str_eq(host, STR("[::1]")) || str_eq(host, STR("::1")) ||
-	       str_starts(host, STR("127.")) || host.n == 0;
+	return host.n == 0 || str_eq_nocase(host, STR("localhost")) || str_eq(host, STR("[::1]")) || is_loopback4(host);
 }
 
 static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)

@@ -13,14 +13,19 @@
 #include "http/page.h"
 #include "session/session.h"
 
-/** Connections above max_visitors minus this pause the listeners; they go on when so many have gone. */
+/** With max_visitors connections the listeners pause; they go on when so many have gone. */
 #define EDGE_SLACK 16
+/** Connections that are looked at to find one that may go for a new one: bounds what an accept costs. */
+#define EDGE_EVICT_LOOK 64
+/** While full, it is tried so often to make room. */
+#define EDGE_FULL_MS 500
 
 struct edge {
 	struct loop *loop;
 	struct edge_options o;
 	struct list visitors;
 	unsigned count;
+	struct timer again; /* while full */
 	bool full, draining;
 };
 
@@ -92,7 +97,8 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 {
 	struct carrier_arrival *a = arg;
 
-	acceptor_take(a->edge->o.acceptor, s, lead, rest, a->link_id, a->token);
+	if (s)
+		acceptor_take(a->edge->o.acceptor, s, lead, rest, a->link_id, a->token);
 	free(a);
 }
 
@@ -123,10 +129,13 @@ static void switch_to_carrier(struct edge *e, struct edge_h1 *c, const char *lin
 	head_free(&h);
 }
 
-static void answer(struct edge_h1 *c, int status, const char *text, const char *retry_after)
+static void answer(struct edge *e, struct edge_h1 *c, int status, const char *text, const char *retry_after)
 {
 	struct page *p = malloc(sizeof(*p));
 
+	/* strangers come by all the time; that a tunnel of ours is turned away is worth more attention */
+	log_event(e->o.log, status == 401 || status == 404 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "link.refused",
+	          KV_Z("address", edge_h1_stream(c)->peer.ip), KV_I64("code", status), KV_Z("reason", text));
 	if (!p)
 		return;
 	if (page_text(p, status, text) == 0) {
@@ -148,15 +157,15 @@ static void to_endpoint(struct edge *e, struct edge_h1 *c, struct head *h)
 	const struct conf_token *t = auth_token(e->o.conf, carrier_bearer(h));
 
 	if (!t)
-		answer(c, 401, "this token is not known here", NULL);
+		answer(e, c, 401, "this token is not known here", NULL);
 	else if (kind == CARRIER_NONE)
-		answer(c, 404, "no such tunnel endpoint", NULL);
+		answer(e, c, 404, "no such tunnel endpoint", NULL);
 	else if (!str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit")))
-		answer(c, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
+		answer(e, c, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
 	else if (e->draining)
-		answer(c, 503, "the tunnel server is shutting down", "1");
+		answer(e, c, 503, "the tunnel server is shutting down", "1");
 	else if (!acceptor_has_room(e->o.acceptor, t))
-		answer(c, 429, "this token has too many links", "5");
+		answer(e, c, 429, "this token has too many links", "5");
 	else
 		switch_to_carrier(e, c, id, t);
 }
@@ -183,13 +192,44 @@ static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool body
 
 static void update_full(struct edge *e)
 {
-	unsigned max = e->o.conf->max_visitors;
-	bool full = e->full ? e->count + EDGE_SLACK > max : e->count >= max;
+	unsigned max = e->o.conf->max_visitors, slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
+	bool full = e->full ? e->count + slack > max : e->count >= max;
 
 	if (full == e->full)
 		return;
 	e->full = full;
+	if (full)
+		timer_set(&e->again, EDGE_FULL_MS);
+	else
+		timer_clear(&e->again);
 	e->o.full(e->o.owner, full);
+}
+
+/* Ends the connection that has been without a request for longest: who only holds connections open locks nobody out.
+ * Those with a request that are met on the way move behind, so that the next look begins elsewhere. */
+static bool evict_one(struct edge *e)
+{
+	unsigned look = e->count < EDGE_EVICT_LOOK ? e->count : EDGE_EVICT_LOOK;
+
+	while (look--) {
+		struct list *node = e->visitors.next;
+
+		if (edge_h1_evict(edge_h1_of_node(node)))
+			return true;
+		list_remove(node);
+		list_append(&e->visitors, node);
+	}
+	return false;
+}
+
+static void look_again(void *arg)
+{
+	struct edge *e = arg;
+
+	for (unsigned i = 0; e->full && i < EDGE_SLACK && evict_one(e); i++)
+		;
+	if (e->full)
+		timer_set(&e->again, EDGE_FULL_MS);
 }
 
 static void on_closed(void *owner, struct edge_h1 *c)
@@ -199,6 +239,8 @@ static void on_closed(void *owner, struct edge_h1 *c)
 	(void)c;
 	e->count--;
 	update_full(e);
+	if (e->draining && !e->count && e->o.empty)
+		e->o.empty(e->o.owner);
 }
 
 static void on_refused(void *owner, struct edge_h1 *c, int err)
@@ -220,6 +262,9 @@ void edge_accept(void *arg, struct stream *s)
 		stream_free(&s);
 		return;
 	}
+	/* the newcomer is in the list only afterwards: it is not what makes room */
+	if (e->count + 1 >= e->o.conf->max_visitors)
+		evict_one(e);
 	list_append(&e->visitors, edge_h1_node(c));
 	e->count++;
 	update_full(e);
@@ -234,6 +279,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	e->loop = l;
 	e->o = *o;
 	list_init(&e->visitors);
+	timer_init(&e->again, l, look_again, e);
 	return e;
 }
 
@@ -249,6 +295,7 @@ void edge_free(struct edge **ep)
 
 		edge_h1_free(&c);
 	}
+	timer_stop(&e->again);
 	free(e);
 }
 

@@ -2,7 +2,8 @@
  * addressed to the tunnel's own endpoints to accept.
  * Layer edge.
  * Invariants: a request is routed by its host only; under a tunnel's name every path belongs to its origin; without a
- * valid token a tunnel endpoint gives a 401 and nothing else.
+ * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, the one that has been without a
+ * request for longest goes, and only when none is without, nobody else comes in.
  */
 #ifndef ADIT_EDGE_EDGE_H
 #define ADIT_EDGE_EDGE_H
@@ -22,6 +23,8 @@ struct edge_options {
 	struct log *log, *access;
 	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);
+	/* Draining, and the last visitor has gone; may be NULL. */
+	void (*empty)(void *owner);
 	void *owner;
 };
 
@@ -33,7 +36,7 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf);
 /** A connection that a listener accepted; takes it over. `arg` is the edge (a listener_accept_fn). */
 void edge_accept(void *arg, struct stream *s);
 
-/** No further requests on idle connections; running ones end with `Connection: close`. */
+/** Ends the connections without a request; running ones end with `Connection: close`. */
 void edge_drain(struct edge *e);
 unsigned edge_visitors(const struct edge *e);
 

@@ -3,66 +3,68 @@
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/list.h"
-#include "http/h1.h"
-#include "http/page.h"
+#include "edge/edge_h1_int.h"
 
-/** Pieces of one gathered write. */
-#define WRITE_PIECES 16
-
-enum edge_h1_state { H1C_IDLE, H1C_HEAD, H1C_EXCHANGE, H1C_TUNNEL, H1C_SWITCHED, H1C_LINGER, H1C_CLOSED };
-
-struct edge_h1 {
-	struct half half;
-	struct loop *loop;
-	struct stream *stream;
-	const struct edge_h1_events *events;
-	void *owner;
-	struct list node;
-	enum edge_h1_state state;
-	struct h1_parser *parser;
-	/* the request */
-	struct buf in;        /* read, not yet taken: reading pauses while there is any */
-	size_t credit;        /* body bytes the peer takes now */
-	bool feeding;         /* in the middle of feed(): it sees new credit itself */
-	bool upgrade;         /* asked for, not yet answered: further bytes are held */
-	bool request_ended;
-	/* the response */
-	struct buf out;
-	size_t body_queued;   /* body bytes among `out`, for which the peer has not got its credit back */
-	struct h1_asked asked;
-	enum h1_framing framing;
-	bool response_begun, response_ended;
-	bool close_after;     /* no request after this one */
-	bool cut;             /* when `out` is written, close without a proper end */
-	bool draining;
-	uint64_t linger_until;
-	struct timer timer;
-	struct task flush, resume, free, hand_over;
-	edge_h1_switched_fn *switched;
-	void *switched_arg;
-};
-
-static void go(struct edge_h1 *c, enum edge_h1_state to);
 static void feed_held(void *arg);
-
-static struct edge_h1 *of_half(struct half *h)
-{
-	return container_of(h, struct edge_h1, half);
-}
 
 /* ---- deadlines: one timer, set by what is being waited for */
 
-static void set_deadline(struct edge_h1 *c)
+static enum edge_h1_wait waits_for(const struct edge_h1 *c)
 {
+	/* after a response that is complete, or without any, the rest of the request is all that keeps the exchange */
+	bool body = !c->request_ended && !c->upgrade && c->credit && (!c->response_begun || c->response_ended);
+
+	if (c->state == H1C_CLOSED || c->state == H1C_SWITCHED)
+		return H1C_WAIT_NONE;
 	if (c->out.len)
-		timer_set(&c->timer, EDGE_H1_STALL_MS);
-	else if (c->state == H1C_IDLE)
-		timer_set(&c->timer, EDGE_H1_IDLE_MS);
-	else if (c->state == H1C_EXCHANGE && !c->request_ended && !c->response_begun && c->credit && !c->upgrade)
-		timer_set(&c->timer, EDGE_H1_BODY_MS);
-	else if (c->state != H1C_HEAD && c->state != H1C_LINGER)
+		return H1C_WAIT_STALL;
+	switch (c->state) {
+	case H1C_IDLE:
+		return H1C_WAIT_IDLE;
+	case H1C_HEAD:
+		return H1C_WAIT_HEAD;
+	case H1C_EXCHANGE:
+		return body ? H1C_WAIT_BODY : H1C_WAIT_NONE;
+	case H1C_LINGER:
+		return H1C_WAIT_LINGER;
+	default:
+		return H1C_WAIT_NONE;
+	}
+}
+
+void edge_h1_watch(struct edge_h1 *c, bool progress)
+{
+	static const uint32_t ms[] = {
+		[H1C_WAIT_NONE] = 0,
+		[H1C_WAIT_IDLE] = EDGE_H1_IDLE_MS,
+		[H1C_WAIT_HEAD] = EDGE_H1_HEAD_MS,
+		[H1C_WAIT_BODY] = EDGE_H1_BODY_MS,
+		[H1C_WAIT_STALL] = EDGE_H1_STALL_MS,
+		[H1C_WAIT_LINGER] = EDGE_H1_LINGER_MS,
+	};
+	enum edge_h1_wait wait = waits_for(c);
+
+	if (wait == c->wait && !progress)
+		return;
+	if (wait == H1C_WAIT_LINGER && wait != c->wait) {
+		c->unsent_seen = 0;
+		c->unsent_since = loop_ms(c->loop);
+		c->linger_until = c->unsent_since + EDGE_H1_LINGER_TOTAL_MS;
+	}
+	c->wait = wait;
+	c->body_came = 0;
+	if (wait == H1C_WAIT_NONE)
 		timer_clear(&c->timer);
+	else
+		timer_set(&c->timer, ms[wait]);
+}
+
+/* Does what has just been read put the deadline off? A head has an absolute one; sending excuses nobody from reading. */
+static bool counts(const struct edge_h1 *c)
+{
+	if (c->wait == H1C_WAIT_BODY)
+		return c->body_came >= EDGE_H1_BODY_MIN;
+	return c->wait == H1C_WAIT_LINGER && loop_ms(c->loop) < c->linger_until;
 }
 
 /* ---- the end */
@@ -79,6 +81,8 @@ static void release(void *arg)
 
 static void stop(struct edge_h1 *c)
 {
+	if (c->state == H1C_SWITCHED && c->stream) /* it ends before it was handed over */
+		c->switched(c->switched_arg, NULL, &c->out, &c->in);
 	timer_stop(&c->timer);
 	task_cancel(c->loop, &c->flush);
 	task_cancel(c->loop, &c->resume);
@@ -88,7 +92,7 @@ static void stop(struct edge_h1 *c)
 	task_post_free(c->loop, &c->free);
 }
 
-static void close_now(struct edge_h1 *c, int err)
+void edge_h1_close(struct edge_h1 *c, int err)
 {
 	if (c->state == H1C_CLOSED)
 		return;
@@ -110,226 +114,46 @@ void edge_h1_free(struct edge_h1 **cp)
 	list_remove(&c->node);
 }
 
-/* All is written: what next? */
-static void written(struct edge_h1 *c)
-{
-	if (c->cut) {
-		/* without a length only an error tells the visitor that the body is not complete */
-		if (c->framing == H1_BODY_CLOSE)
-			stream_spoil(c->stream);
-		close_now(c, ADIT_ERR_INCOMPLETE);
-	} else if (c->state == H1C_LINGER) {
-		stream_finish(c->stream);
-	} else if (c->state == H1C_TUNNEL && c->response_ended) {
-		stream_finish(c->stream);
-		if (c->request_ended)
-			close_now(c, 0);
-	}
-}
-
-static void flush(void *arg)
-{
-	struct edge_h1 *c = arg;
-	struct iovec iov[WRITE_PIECES];
-
-	while (c->out.len) {
-		int count = buf_iov(&c->out, iov, WRITE_PIECES);
-		ssize_t n = stream_write(c->stream, iov, count);
-		size_t back;
-
-		if (n < 0) {
-			close_now(c, ADIT_ERR_ABANDONED);
-			return;
-		}
-		if (n == 0)
-			break;
-		buf_drop(&c->out, (size_t)n);
-		back = !c->out.len || (size_t)n > c->body_queued ? c->body_queued : (size_t)n;
-		c->body_queued -= back;
-		half_credit(&c->half, back);
-		if (c->state == H1C_CLOSED)
-			return;
-	}
-	if (!c->out.len)
-		written(c);
-	if (c->state != H1C_CLOSED)
-		set_deadline(c);
-}
-
-static void post_flush(struct edge_h1 *c)
-{
-	if (c->state != H1C_CLOSED)
-		task_post(c->loop, &c->flush);
-}
-
 /* ---- after a message */
 
-/* Reads on only to let our last word arrive. */
-static void linger(struct edge_h1 *c)
+void edge_h1_linger(struct edge_h1 *c)
 {
 	half_abort(&c->half, ADIT_ERR_ENOUGH);
-	buf_clear(&c->in);
-	c->state = H1C_LINGER;
-	c->linger_until = loop_ms(c->loop) + EDGE_H1_LINGER_TOTAL_MS;
-	timer_set(&c->timer, EDGE_H1_LINGER_MS);
+	if (!c->feeding) /* else it may be what the parser reads right now */
+		buf_clear(&c->in);
+	edge_h1_go(c, H1C_LINGER);
 	stream_pause(c->stream, false);
-	post_flush(c);
+	edge_h1_post_flush(c);
 }
 
 static void message_over(struct edge_h1 *c)
 {
 	half_done(&c->half);
 	if (c->close_after || c->draining || c->framing == H1_BODY_CLOSE) {
-		linger(c);
+		edge_h1_linger(c);
 		return;
 	}
 	h1_next(c->parser);
-	go(c, H1C_IDLE);
+	edge_h1_go(c, H1C_IDLE);
 	if (c->in.len)
 		task_post(c->loop, &c->resume);
 }
 
-static void check_over(struct edge_h1 *c)
+void edge_h1_check_over(struct edge_h1 *c)
 {
 	if (c->state == H1C_EXCHANGE && c->request_ended && c->response_ended)
 		message_over(c);
 }
 
-static void go(struct edge_h1 *c, enum edge_h1_state to)
+void edge_h1_go(struct edge_h1 *c, enum edge_h1_state to)
 {
 	c->state = to;
 	if (to == H1C_IDLE) {
-		c->request_ended = c->response_begun = c->response_ended = c->upgrade = false;
+		c->request_ended = c->response_begun = c->response_ended = c->upgrade = c->bodyless = false;
 		c->credit = 0;
 	}
-	if (to == H1C_HEAD)
-		timer_set(&c->timer, EDGE_H1_HEAD_MS);
-	else
-		set_deadline(c);
+	edge_h1_watch(c, true);
 }
-
-/* A request that cannot be one: an answer of our own, and the connection ends. */
-static void refuse(struct edge_h1 *c, int err)
-{
-	struct page *p = malloc(sizeof(*p));
-	struct h1_asked asked = {.minor = 1, .keep = false};
-	enum h1_framing framing;
-
-	if (c->events->refused)
-		c->events->refused(c->owner, c, err);
-	if (p && !c->response_begun && page_error(p, err, PAGE_HOP_SERVER, h1_error_detail(c->parser), STR("")) == 0) {
-		if (h1_write_response(&c->out, &p->head, &asked, &framing) == 0)
-			h1_write_body(&c->out, framing, (const uint8_t *)p->body, p->len);
-		page_free(p);
-		c->response_begun = c->response_ended = true;
-		half_abort(&c->half, err);
-		linger(c);
-	} else {
-		close_now(c, err);
-	}
-	free(p);
-}
-
-/* ---- the peer speaks: the response */
-
-static void op_head(struct half *self, const struct head *h, bool bodyless)
-{
-	struct edge_h1 *c = of_half(self);
-	struct head shallow = *h;
-	int err;
-
-	if (c->state != H1C_EXCHANGE || c->response_begun)
-		return;
-	if (h->status != 101 && h->status < 200) {
-		enum h1_framing none;
-
-		if (h1_write_response(&c->out, h, &c->asked, &none) < 0)
-			close_now(c, ADIT_ERR_NOMEM);
-		else
-			post_flush(c);
-		return;
-	}
-	c->response_begun = true;
-	if (bodyless && shallow.length == HEAD_LENGTH_UNKNOWN && !c->asked.was_head && h->status != 304)
-		shallow.length = 0;
-	if (c->upgrade && h->status != 101) /* refused: what the visitor sent behind its request is not HTTP for sure */
-		c->close_after = true;
-	c->asked.keep = !c->close_after && !c->draining;
-	err = h1_write_response(&c->out, &shallow, &c->asked, &c->framing);
-	if (err) {
-		close_now(c, err);
-		return;
-	}
-	post_flush(c);
-	if (h->status == 101) {
-		c->upgrade = false;
-		go(c, H1C_TUNNEL);
-		task_post(c->loop, &c->resume);
-	} else if (c->upgrade) {
-		c->upgrade = false;
-		c->request_ended = true;
-		half_end(&c->half, NULL);
-	}
-}
-
-static void op_body(struct half *self, const uint8_t *p, size_t n)
-{
-	struct edge_h1 *c = of_half(self);
-
-	if (c->state == H1C_CLOSED || !n)
-		return;
-	if (h1_write_body(&c->out, c->framing, p, n) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
-		return;
-	}
-	c->body_queued += n;
-	post_flush(c);
-}
-
-static void op_end(struct half *self, const struct fields *trailers)
-{
-	struct edge_h1 *c = of_half(self);
-
-	if (c->state == H1C_CLOSED)
-		return;
-	if (h1_write_end(&c->out, c->framing, trailers) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
-		return;
-	}
-	c->response_ended = true;
-	post_flush(c);
-	check_over(c);
-}
-
-static void op_credit(struct half *self, size_t n)
-{
-	struct edge_h1 *c = of_half(self);
-
-	c->credit += n;
-	if (!c->feeding && c->state != H1C_CLOSED)
-		task_post(c->loop, &c->resume);
-}
-
-static void op_abort(struct half *self, int err)
-{
-	struct edge_h1 *c = of_half(self);
-
-	(void)err;
-	if (c->state == H1C_CLOSED || c->state == H1C_LINGER)
-		return;
-	if (c->response_ended) { /* the rest of the request is not wanted */
-		linger(c);
-		return;
-	}
-	c->cut = true;
-	c->body_queued = 0;
-	if (!c->response_begun)
-		close_now(c, err);
-	else
-		post_flush(c);
-}
-
-static const struct half_ops half_ops = {op_head, op_body, op_end, op_credit, op_abort};
 
 /* ---- the visitor speaks: the request */
 
@@ -343,12 +167,17 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 	c->asked.minor = h->minor;
 	c->close_after = h->close;
 	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
+	c->bodyless = bodyless && !c->upgrade;
 	c->framing = H1_BODY_NONE;
-	go(c, H1C_EXCHANGE);
+	edge_h1_go(c, H1C_EXCHANGE);
+	if (c->asked.was_connect) { /* no message ever ends on such a connection, and nobody here is a proxy */
+		edge_h1_refuse(c, ADIT_ERR_BAD_METHOD, "CONNECT is not offered here");
+		return H1_PAUSE;
+	}
 	head_set(h, HEAD_SCHEME, c->stream->tls ? STR("https") : STR("http"));
-	c->events->request(c->owner, c, h, bodyless && !c->upgrade);
+	c->events->request(c->owner, c, h, c->bodyless);
 	if (c->state == H1C_EXCHANGE && !c->half.peer && !c->response_begun)
-		close_now(c, ADIT_ERR_NOMEM);
+		edge_h1_close(c, ADIT_ERR_NOMEM);
 	else if (c->state == H1C_EXCHANGE)
 		half_credit(&c->half, EDGE_H1_BUFFER);
 	return H1_PAUSE; /* the body is fed by credit */
@@ -359,6 +188,7 @@ static int on_body(void *arg, const uint8_t *p, size_t n)
 	struct edge_h1 *c = arg;
 
 	c->credit -= n < c->credit ? n : c->credit;
+	c->body_came += n;
 	half_body(&c->half, p, n);
 	return 0;
 }
@@ -417,16 +247,16 @@ static size_t feed(struct edge_h1 *c, const uint8_t *p, size_t n)
 			continue;
 		}
 		if (c->state == H1C_IDLE)
-			go(c, H1C_HEAD);
+			edge_h1_go(c, H1C_HEAD);
 		err = h1_parse(c->parser, p + done, part, &used);
 		done += used;
 		if (err) {
-			refuse(c, err);
+			edge_h1_refuse(c, err, h1_error_detail(c->parser));
 			break;
 		}
 		if (c->state == H1C_HEAD && h1_idle(c->parser)) /* an empty line before a request */
-			go(c, H1C_IDLE);
-		check_over(c);
+			edge_h1_go(c, H1C_IDLE);
+		edge_h1_check_over(c);
 		if (!used && (c->state == H1C_EXCHANGE || c->state == H1C_HEAD))
 			break;
 	}
@@ -443,8 +273,8 @@ static void settle_end(struct edge_h1 *c)
 		int err = h1_parse(c->parser, (const uint8_t *)"", 0, &used);
 
 		if (err)
-			refuse(c, err);
-		check_over(c);
+			edge_h1_refuse(c, err, h1_error_detail(c->parser));
+		edge_h1_check_over(c);
 	}
 }
 
@@ -453,7 +283,7 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 	if (c->state == H1C_LINGER || c->state == H1C_CLOSED || !n)
 		return;
 	if (buf_add(&c->in, p, n) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
+		edge_h1_close(c, ADIT_ERR_NOMEM);
 		return;
 	}
 	stream_pause(c->stream, true);
@@ -470,6 +300,8 @@ static void feed_held(void *arg)
 		size_t n = feed(c, v.iov_base, v.iov_len);
 
 		settle_end(c);
+		if (c->state == H1C_LINGER)
+			buf_clear(&c->in);
 		if (c->state == H1C_LINGER || c->state == H1C_CLOSED)
 			return;
 		buf_drop(&c->in, n);
@@ -478,27 +310,31 @@ static void feed_held(void *arg)
 	}
 	if (c->state != H1C_CLOSED && c->state != H1C_SWITCHED) {
 		stream_pause(c->stream, false);
-		set_deadline(c);
+		edge_h1_watch(c, counts(c));
 	}
 }
 
 static void on_eof(struct edge_h1 *c, int err)
 {
-	if (c->state == H1C_TUNNEL && err == ADIT_ERR_EOF && !c->request_ended) {
+	if (err == ADIT_ERR_EOF && c->state == H1C_TUNNEL) {
+		if (c->request_ended)
+			return;
 		c->request_ended = true;
 		half_end(&c->half, NULL);
-		if (c->response_ended && !c->out.len)
-			close_now(c, 0);
-		return;
+		if (c->state == H1C_TUNNEL && c->response_ended && !c->out.len)
+			edge_h1_tunnel_over(c);
+	} else if (err == ADIT_ERR_EOF && c->state == H1C_LINGER && (c->out.len || stream_unsent(c->stream))) {
+		return; /* he has said all; our last word is still on its way */
+	} else {
+		edge_h1_close(c, c->response_ended ? ADIT_ERR_ENOUGH : ADIT_ERR_ABANDONED);
 	}
-	close_now(c, ADIT_ERR_ABANDONED);
 }
 
 static void on_readable(void *owner)
 {
 	struct edge_h1 *c = owner;
 	uint8_t *block = loop_borrow(c->loop);
-	ssize_t n = block ? stream_read(c->stream, block, HALF_READ) : ADIT_ERR_NOMEM;
+	ssize_t n = block ? stream_read(c->stream, block, LOOP_BLOCK) : ADIT_ERR_NOMEM;
 
 	if (n > 0 && c->state != H1C_LINGER) {
 		size_t done = feed(c, block, (size_t)n);
@@ -506,10 +342,9 @@ static void on_readable(void *owner)
 		settle_end(c);
 		hold(c, block + done, (size_t)n - done);
 		if (c->state != H1C_CLOSED)
-			set_deadline(c);
+			edge_h1_watch(c, counts(c));
 	} else if (n > 0) {
-		if (loop_ms(c->loop) < c->linger_until)
-			timer_set(&c->timer, EDGE_H1_LINGER_MS);
+		edge_h1_watch(c, counts(c));
 	} else if (n != ADIT_ERR_AGAIN) {
 		on_eof(c, (int)n);
 	}
@@ -518,19 +353,32 @@ static void on_readable(void *owner)
 
 static void on_writable(void *owner)
 {
-	flush(owner);
+	edge_h1_flush(owner);
 }
 
 static const struct stream_handler stream_handler = {on_readable, on_writable};
+
+/* TLS may hold our last word after all of it is written, and does not tell when it has gone. */
+static bool last_word_moves(struct edge_h1 *c)
+{
+	size_t unsent = stream_unsent(c->stream);
+
+	if (unsent != c->unsent_seen)
+		c->unsent_since = loop_ms(c->loop);
+	c->unsent_seen = unsent;
+	return unsent && loop_ms(c->loop) - c->unsent_since < EDGE_H1_STALL_MS;
+}
 
 static void on_timer(void *arg)
 {
 	struct edge_h1 *c = arg;
 
-	if (c->state == H1C_HEAD || (c->state == H1C_EXCHANGE && !c->response_begun && !c->out.len))
-		refuse(c, ADIT_ERR_SLOW);
+	if (c->wait == H1C_WAIT_LINGER && last_word_moves(c))
+		timer_set(&c->timer, EDGE_H1_LINGER_MS);
+	else if (c->wait == H1C_WAIT_HEAD || (c->wait == H1C_WAIT_BODY && !c->response_begun))
+		edge_h1_refuse(c, ADIT_ERR_SLOW, "");
 	else
-		close_now(c, ADIT_ERR_SLOW);
+		edge_h1_close(c, ADIT_ERR_SLOW);
 }
 
 /* ---- becoming a carrier */
@@ -556,11 +404,10 @@ void edge_h1_switch(struct edge_h1 *c, const struct head *h, edge_h1_switched_fn
 	c->switched = fn;
 	c->switched_arg = arg;
 	if (h1_write_response(&c->out, h, &c->asked, &framing) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
+		edge_h1_close(c, ADIT_ERR_NOMEM);
 		return;
 	}
-	c->state = H1C_SWITCHED;
-	timer_clear(&c->timer);
+	edge_h1_go(c, H1C_SWITCHED);
 	task_post(c->loop, &c->hand_over);
 }
 
@@ -577,18 +424,19 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_
 		free(c);
 		return NULL;
 	}
-	c->half.ops = &half_ops;
+	c->half.ops = &edge_h1_ops;
 	c->loop = l;
 	c->stream = s;
 	c->events = events;
 	c->owner = owner;
 	list_init(&c->node);
-	c->flush = (struct task){.run = flush, .arg = c};
+	c->flush = (struct task){.run = edge_h1_flush, .arg = c};
 	c->resume = (struct task){.run = feed_held, .arg = c};
 	c->free = (struct task){.run = release, .arg = c};
 	c->hand_over = (struct task){.run = hand_over, .arg = c};
 	timer_init(&c->timer, l, on_timer, c);
-	timer_set(&c->timer, EDGE_H1_HEAD_MS);
+	c->wait = H1C_WAIT_IDLE;
+	timer_set(&c->timer, EDGE_H1_HEAD_MS); /* shorter than between requests; a TLS handshake is in it */
 	stream_own(s, &stream_handler, c);
 	stream_pause(s, false);
 	return c;
@@ -597,8 +445,18 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_
 void edge_h1_drain(struct edge_h1 *c)
 {
 	c->draining = true;
-	if (c->state == H1C_IDLE && !c->in.len)
-		close_now(c, ADIT_ERR_SHUTDOWN);
+	if (!edge_h1_evict(c) && c->state == H1C_IDLE && !c->in.len)
+		edge_h1_linger(c);
+}
+
+bool edge_h1_evict(struct edge_h1 *c)
+{
+	bool between = c->state == H1C_IDLE || c->state == H1C_HEAD;
+
+	if (!between || c->out.len || c->in.len || stream_unsent(c->stream))
+		return false;
+	edge_h1_close(c, ADIT_ERR_SHUTDOWN);
+	return true;
 }
 
 struct half *edge_h1_half(struct edge_h1 *c)

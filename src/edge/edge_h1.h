@@ -25,9 +25,11 @@
 #define EDGE_H1_HEAD_MS 10000
 /** Between requests; browsers and nginx use 60 to 75 s. */
 #define EDGE_H1_IDLE_MS 75000
-/** Without a byte of a request body that we would take, before a response has begun. */
+/** In that time a request body that we would take must bring EDGE_H1_BODY_MIN bytes or its end, unless a response is
+ *  under way. */
 #define EDGE_H1_BODY_MS 60000
-/** With data unread by the visitor. */
+#define EDGE_H1_BODY_MIN 1024
+/** Without a byte of a waiting response being read by the visitor. */
 #define EDGE_H1_STALL_MS 300000
 /** Discarding what a visitor still sends after our last word: without it a RST could destroy that word. */
 #define EDGE_H1_LINGER_MS 2000
@@ -50,8 +52,10 @@ struct edge_h1_events {
 struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_h1_events *events, void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
-/** No request after the one that runs; idle ones close now. */
+/** No request after the one that runs; a connection without one closes now. */
 void edge_h1_drain(struct edge_h1 *c);
+/** Ends it if it has no request under way, and its last answer is written; true when it did. */
+bool edge_h1_evict(struct edge_h1 *c);
 
 struct half *edge_h1_half(struct edge_h1 *c);
 const struct stream *edge_h1_stream(const struct edge_h1 *c);
@@ -59,8 +63,9 @@ const struct stream *edge_h1_stream(const struct edge_h1 *c);
 struct list *edge_h1_node(struct edge_h1 *c);
 struct edge_h1 *edge_h1_of_node(struct list *node);
 
-/** From within `request`: answers 101 with `h` and gives the stream to `fn` in this turn's end: `lead` is unsent, `rest`
- *  was received behind the request; `fn` empties both. The connection is then gone (`closed` comes first). */
+/** From within `request`: answers 101 with `h` and gives the stream to `fn` in this turn's end: `lead` is unsent,
+ *  `rest` was received behind the request; `fn` empties both. The connection is then gone (`closed` comes first).
+ *  When it ends before that, `fn` gets no stream and has only to free `arg`. */
 void edge_h1_switch(struct edge_h1 *c, const struct head *h, edge_h1_switched_fn *fn, void *arg);
 
 #endif

@@ -101,7 +101,7 @@ static void grow(struct registry *r)
 
 static struct entry *insert(struct registry *r, struct str name)
 {
-	struct entry *e = r->names < REGISTRY_NAMES_MAX ? calloc(1, sizeof(*e) + name.n + 1) : NULL;
+	struct entry *e = calloc(1, sizeof(*e) + name.n + 1);
 
 	if (!e)
 		return NULL;
@@ -116,13 +116,23 @@ static struct entry *insert(struct registry *r, struct str name)
 	return e;
 }
 
+static bool has(const struct entry *e, const struct session *s)
+{
+	for (unsigned i = 0; i < e->count; i++)
+		if (e->session[i] == s)
+			return true;
+	return false;
+}
+
 int registry_add(struct registry *r, const char *name, const uint8_t token[SHA256_LEN], struct session *s)
 {
 	struct entry *e = lookup(r, str_of(name));
 
+	if (e && has(e, s))
+		return 0;
 	if (e && !digest_equal(e->token, token, SHA256_LEN))
 		return ADIT_ERR_CONFLICT;
-	if (e && e->count == REGISTRY_SHARE_MAX)
+	if (e ? e->count == REGISTRY_SHARE_MAX : r->names >= REGISTRY_NAMES_MAX)
 		return ADIT_ERR_LIMIT;
 	if (!e)
 		e = insert(r, str_of(name));
@@ -179,7 +189,7 @@ struct session *registry_find(struct registry *r, struct str name, bool *known)
 void registry_name_of(struct str host, const char *domain, char out[256])
 {
 	struct str d = str_of(domain);
-	size_t n = host.n < NAME_MAX_LEN ? host.n : NAME_MAX_LEN;
+	size_t n = host.n <= NAME_MAX_LEN ? host.n : 0; /* a longer one is nobody's name */
 
 	for (size_t i = 0; i < n; i++)
 		out[i] = (char)(host.p[i] >= 'A' && host.p[i] <= 'Z' ? host.p[i] | 0x20 : host.p[i]);

@@ -22,7 +22,8 @@ struct session;
 struct registry *registry_new(void);
 void registry_free(struct registry **r);
 
-/** 0; ADIT_ERR_CONFLICT: another token has the name; ADIT_ERR_LIMIT: too many links share it; ADIT_ERR_NOMEM. */
+/** 0; ADIT_ERR_CONFLICT: another token has the name; ADIT_ERR_LIMIT: too many links share it, or too many
+ *  names; ADIT_ERR_NOMEM. A session that has the name already keeps it. */
 int registry_add(struct registry *r, const char *name, const uint8_t token[SHA256_LEN], struct session *s);
 /** Takes this session out of every name it has. */
 void registry_remove(struct registry *r, const struct session *s);
@@ -33,7 +34,7 @@ struct session *registry_find(struct registry *r, struct str name, bool *known);
 
 /**
  * The name a host stands for: "shop" for shop.DOMAIN, the host itself for a custom domain, "" for DOMAIN, for names
- * deeper below it, and for hosts without a dot. Writes lower case into `out` (256 bytes).
+ * deeper below it, for hosts without a dot and for hosts of more than 255 bytes. Writes lower case into `out` (256 bytes).
  */
 void registry_name_of(struct str host, const char *domain, char out[256]);
 

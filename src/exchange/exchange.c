@@ -17,6 +17,7 @@ struct exchange {
 	unsigned depth;      /* ops that are running: it is freed when the last one returns */
 	bool over;
 	bool was_head;
+	bool bodyless;       /* the request: its end is only a word that is still to come */
 	bool request_ended, response_begun, response_ended;
 	size_t early_credit; /* granted by the asking half before there was an answering one */
 	struct exchange_report report;
@@ -24,7 +25,8 @@ struct exchange {
 	char visitor[64];
 	char detail[EXCHANGE_DETAIL_MAX + 1];
 	char name[EXCHANGE_HOST_MAX + 1];
-	char *text; /* host NUL path NUL */
+	char *text; /* host NUL path NUL accept NUL, NULL when there was no memory for them */
+	const char *accept; /* in `text`: in what form an error is told */
 };
 
 static struct exchange *of_front(struct half *h)
@@ -69,31 +71,32 @@ static void check_complete(struct exchange *x)
 		finish(x, 0);
 }
 
-/* ---- an error before the response's head */
-
-static struct str accept_of(const struct head *h)
+static void begin_response(struct exchange *x, int status)
 {
-	return h ? fields_get(&h->fields, STR("accept")) : STR("");
+	x->response_begun = true;
+	x->report.status = status;
+	x->report.first_us = clock_us() - x->report.began_us;
 }
 
-static void answer_error(struct exchange *x, int err, const struct head *request)
+/* ---- an error before the response's head */
+
+static void answer_error(struct exchange *x, int err)
 {
 	struct page *p = malloc(sizeof(*p));
 
-	if (!p || page_error(p, err, x->hop, x->detail, accept_of(request)) < 0) {
+	if (!p || page_error(p, err, x->hop, x->detail, str_of(x->accept)) < 0) {
 		free(p);
 		half_abort(&x->front, err);
 		finish(x, err);
 		return;
 	}
-	x->report.status = p->head.status;
-	x->response_begun = true;
-	x->report.response_bytes = p->len;
+	begin_response(x, p->head.status);
+	x->report.response_bytes = x->was_head ? 0 : p->len;
 	page_send(p, &x->front, x->was_head);
 	x->response_ended = true;
 	page_free(p);
 	free(p);
-	if (!x->request_ended)
+	if (!x->request_ended && !x->bodyless)
 		half_abort(&x->front, ADIT_ERR_ENOUGH);
 	finish(x, err);
 }
@@ -161,11 +164,8 @@ static void back_head(struct half *self, const struct head *h, bool bodyless)
 	bool final = h->status == 101 || h->status >= 200;
 
 	enter(x);
-	if (final) {
-		x->response_begun = true;
-		x->report.status = h->status;
-		x->report.first_us = clock_us() - x->report.began_us;
-	}
+	if (final)
+		begin_response(x, h->status);
 	half_head(&x->front, h, bodyless);
 	leave(x);
 }
@@ -206,7 +206,7 @@ static void back_abort(struct half *self, int err)
 
 	enter(x);
 	if (!x->response_begun) {
-		answer_error(x, err, NULL);
+		answer_error(x, err);
 	} else if (x->response_ended) {
 		half_abort(&x->front, ADIT_ERR_ENOUGH);
 		finish(x, 0);
@@ -234,10 +234,11 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->arg = o->arg;
 	x->hop = o->hop;
 	x->depth = 0;
-	x->over = x->was_head = false;
+	x->over = x->was_head = x->bodyless = false;
 	x->request_ended = x->response_begun = x->response_ended = false;
 	x->early_credit = 0;
 	x->text = NULL;
+	x->accept = "";
 	x->method[0] = x->detail[0] = x->name[0] = '\0';
 	snprintf(x->visitor, sizeof(x->visitor), "%s", o->visitor);
 	x->report = (struct exchange_report){
@@ -257,21 +258,31 @@ static void copy_cut(char *out, size_t max, struct str s)
 	out[n] = '\0';
 }
 
-static void note_request(struct exchange *x, const struct head *h)
+static size_t at_most(size_t n, size_t max)
+{
+	return n < max ? n : max;
+}
+
+static void note_request(struct exchange *x, const struct head *h, bool bodyless)
 {
 	struct str method = head_get(h, HEAD_METHOD), host = head_get(h, HEAD_AUTHORITY), path = head_get(h, HEAD_PATH);
-	size_t host_n = host.n < EXCHANGE_HOST_MAX ? host.n : EXCHANGE_HOST_MAX;
-	size_t path_n = path.n < EXCHANGE_PATH_MAX ? path.n : EXCHANGE_PATH_MAX;
+	struct str accept = fields_get(&h->fields, STR("accept"));
+	size_t host_n = at_most(host.n, EXCHANGE_HOST_MAX), path_n = at_most(path.n, EXCHANGE_PATH_MAX);
+	size_t accept_n = at_most(accept.n, EXCHANGE_ACCEPT_MAX);
+	char *at;
 
+	x->bodyless = bodyless;
 	x->was_head = str_eq(method, STR("HEAD"));
 	copy_cut(x->method, EXCHANGE_METHOD_MAX, method);
-	x->text = malloc(host_n + path_n + 2);
-	if (!x->text)
+	x->text = at = malloc(host_n + path_n + accept_n + 3);
+	if (!at)
 		return; /* the log line goes without them */
-	copy_cut(x->text, host_n, host);
-	copy_cut(x->text + host_n + 1, path_n, path);
-	x->report.host = x->text;
-	x->report.path = x->text + host_n + 1;
+	copy_cut(at, host_n, host);
+	copy_cut(at + host_n + 1, path_n, path);
+	copy_cut(at + host_n + 1 + path_n + 1, accept_n, accept);
+	x->report.host = at;
+	x->report.path = at + host_n + 1;
+	x->accept = at + host_n + 1 + path_n + 1;
 }
 
 void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
@@ -280,11 +291,10 @@ void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
 	int err = ADIT_ERR_NO_NAME;
 
 	enter(x);
-	note_request(x, h);
+	note_request(x, h, bodyless);
 	answering = x->events->route(x->arg, x, h, &err);
 	if (!answering) {
-		x->request_ended = bodyless;
-		answer_error(x, err, h);
+		answer_error(x, err);
 		leave(x);
 		return;
 	}
@@ -297,9 +307,8 @@ void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
 void exchange_fail(struct exchange *x, const struct head *h, bool bodyless, int err)
 {
 	enter(x);
-	note_request(x, h);
-	x->request_ended = bodyless;
-	answer_error(x, err, h);
+	note_request(x, h, bodyless);
+	answer_error(x, err);
 	leave(x);
 }
 

@@ -22,6 +22,8 @@
 #define EXCHANGE_HOST_MAX 255
 #define EXCHANGE_PATH_MAX 1023
 #define EXCHANGE_DETAIL_MAX 127
+/** What is kept of Accept, to tell an error in that form: browsers name text/html first. */
+#define EXCHANGE_ACCEPT_MAX 127
 
 /** What is known of an exchange when it is over. Strings live during the call. */
 struct exchange_report {

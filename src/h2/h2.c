@@ -33,15 +33,13 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	}
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h->role != H2_ANSWERING)
 		return 0;
-	s = h->goaway_sent ? NULL : h2_stream_new(h);
+	s = h2_stream_new(h);
 	if (!s) {
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
 		h2_wake(h);
 		return 0;
 	}
 	s->id = frame->hd.stream_id;
-	h->open++;
-	h->opened++;
 	nghttp2_session_set_stream_user_data(session, s->id, s);
 	return 0;
 }
@@ -128,12 +126,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (s && end)
 			h2_stream_end(s);
 		break;
-	case NGHTTP2_WINDOW_UPDATE:
 	case NGHTTP2_SETTINGS:
+		h->settings_got = h->settings_got || !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+		window_opened(h, 0);
+		break;
+	case NGHTTP2_WINDOW_UPDATE:
 		window_opened(h, frame->hd.stream_id);
 		break;
 	case NGHTTP2_GOAWAY:
 		h->goaway_got = true;
+		if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
+			h->error = ADIT_ERR_PROTO;
 		break;
 	default:
 		break;
@@ -143,13 +146,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
-	struct h2 *h = arg;
 	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
 
+	(void)arg;
 	if (s)
 		h2_stream_closed(s, code);
-	if (s && h->open && --h->open == 0 && h->events->idle)
-		h->events->idle(h->owner);
 	return 0;
 }
 
@@ -157,10 +158,14 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *a
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	struct h2 *h = arg;
+	struct h2_stream *s = find(h, frame->hd.stream_id);
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
 	(void)session;
+	/* nghttp2 has found a fault that ends the connection, and hears nothing any more */
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		h->error = ADIT_ERR_PROTO;
 	if (s && frame->hd.type == NGHTTP2_HEADERS)
 		h2_stream_ready(s); /* only now has a request's stream a window */
 	if (s && end && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
@@ -172,15 +177,16 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int why, void *arg)
 {
 	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	bool big = why == NGHTTP2_ERR_FRAME_SIZE_ERROR;
 
 	(void)session;
 	if (!s || frame->hd.type != NGHTTP2_HEADERS || why == NGHTTP2_ERR_STREAM_CLOSING)
 		return 0;
 	/* a request's stream is closed by nghttp2 next; the far end knows nothing of it, so it must get no RST_STREAM */
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-		half_abort(&s->half, ADIT_ERR_HEAD_TOO_BIG);
+		half_abort(&s->half, big ? ADIT_ERR_HEAD_TOO_BIG : ADIT_ERR_LINK_LOST);
 	else
-		h2_stream_fail(s, ADIT_ERR_RESPONSE_BIG);
+		h2_stream_fail(s, big ? ADIT_ERR_RESPONSE_BIG : ADIT_ERR_INCOMPLETE);
 	return 0;
 }
 
@@ -212,15 +218,38 @@ static void free_dead(struct h2 *h)
 		h2_stream_free(container_of(h->dead.next, struct h2_stream, node));
 }
 
+static void submit_last_goaway(struct h2 *h)
+{
+	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+	                      NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+/* What waits for the time when no op can be running. */
+static void settle(struct h2 *h)
+{
+	free_dead(h);
+	if (!h->idle_due || h->open)
+		return;
+	h->idle_due = false;
+	/* strangers are told which requests were never looked at; our own programs have stopped at the notice */
+	if (h->goaway_sent && h->role == H2_ANSWERING && !h->tunnel)
+		submit_last_goaway(h);
+	if (h->events->idle)
+		h->events->idle(h->owner);
+}
+
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 {
-	ssize_t done = nghttp2_session_mem_recv(h->session, p, n);
+	ssize_t done;
 
+	if (h->error)
+		return h->error;
+	done = nghttp2_session_mem_recv(h->session, p, n);
+	if (done != (ssize_t)n)
+		h->error = done == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
 	h2_wake(h);
-	free_dead(h);
-	if (done == (ssize_t)n)
-		return nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session) ? 0 : ADIT_ERR_PROTO;
-	return done == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
+	settle(h);
+	return h->error;
 }
 
 static void put(struct h2 *h)
@@ -253,7 +282,7 @@ static bool choose(struct h2 *h)
 
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap)
 {
-	free_dead(h);
+	settle(h);
 	h->out = p;
 	h->out_room = cap;
 	for (;;) {
@@ -263,14 +292,16 @@ size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap)
 		if (h->rest_len || !h->out_room)
 			break;
 		n = nghttp2_session_mem_send(h->session, &h->rest);
-		if (n < 0)
+		if (n < 0) {
+			h->error = n == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
 			break;
+		}
 		h->rest_len = (size_t)n;
 		h->chosen = NULL; /* when its data source was not asked: flow control, or it is closing */
 		if (n == 0 && !choose(h))
 			break;
 	}
-	free_dead(h);
+	settle(h);
 	return cap - h->out_room;
 }
 
@@ -334,7 +365,7 @@ static int submit_settings(struct h2 *h)
 	nghttp2_settings_entry all[8];
 	size_t n = 0;
 
-	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_MIN};
+	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h->window};
 	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, H2_HEADER_TABLE};
 	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 2 * HTTP_HEAD_MAX};
 	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
@@ -343,7 +374,7 @@ static int submit_settings(struct h2 *h)
 	else
 		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
 	if (h->role == H2_ANSWERING)
-		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX};
+		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, h->streams_max};
 	if (nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, all, n) != 0 ||
 	    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, INT32_MAX) != 0)
 		return ADIT_ERR_NOMEM;
@@ -361,6 +392,8 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->role = o->role;
 	h->tunnel = o->tunnel;
 	h->budget = o->budget;
+	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
+	h->window = o->window ? o->window : H2_WINDOW_MIN;
 	list_init(&h->streams);
 	list_init(&h->dead);
 	sched_init(&h->sched);
@@ -404,8 +437,6 @@ struct half *h2_ask(struct h2 *h, int *err)
 	s = h2_stream_new(h);
 	if (!s)
 		return NULL;
-	h->open++;
-	h->opened++;
 	*err = 0;
 	return &s->half;
 }
@@ -415,15 +446,28 @@ void h2_goaway(struct h2 *h)
 	if (h->goaway_sent)
 		return;
 	h->goaway_sent = true;
-	nghttp2_submit_shutdown_notice(h->session);
-	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
-	                      NGHTTP2_NO_ERROR, NULL, 0);
+	if (h->role == H2_ANSWERING)
+		nghttp2_submit_shutdown_notice(h->session);
+	else
+		submit_last_goaway(h);
+	h->idle_due = h->open == 0;
 	h2_wake(h);
 }
 
 bool h2_leaving(const struct h2 *h)
 {
-	return h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
+	return h->error || h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
+}
+
+bool h2_ready(const struct h2 *h)
+{
+	return h->settings_got;
+}
+
+bool h2_may_connect(const struct h2 *h)
+{
+	return h->settings_got &&
+	       nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 unsigned h2_open(const struct h2 *h)

@@ -49,7 +49,7 @@ struct h2_events {
 	/* Answering role: a request's head has come. Link a half of yours to h2_stream_half(s) now and grant credit;
 	 * what is left unlinked is refused (REFUSED_STREAM). `bodyless`: end has been reached already. */
 	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
-	/* The last open stream has closed. */
+	/* The last open stream has ended, everything that came on it was told; from the end of h2_recv or h2_pull. */
 	void (*idle)(void *owner);
 };
 
@@ -57,6 +57,8 @@ struct h2_options {
 	enum h2_role role;
 	struct budget *budget; /* outlives the h2 */
 	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
+	uint32_t streams;      /* answering: streams at once, 0 = H2_STREAMS_MAX */
+	uint32_t window;       /* each stream's first window, 0 = H2_WINDOW_MIN */
 };
 
 /** NULL when out of memory. SETTINGS are waiting in h2_pull then. */
@@ -64,7 +66,8 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 /** Aborts what is open with `err` and frees it. */
 void h2_free(struct h2 **h, int err);
 
-/** Bytes from the far end. 0, ADIT_ERR_PROTO (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM. */
+/** Bytes from the far end. 0, ADIT_ERR_PROTO (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM. After an error the
+ *  connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
@@ -79,11 +82,14 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
 
-/** Sends GOAWAY: streams that run go on, no new ones are taken. */
+/** Sends GOAWAY: streams that run, and requests that are on their way here meanwhile, go on; the far end opens no more. */
 void h2_goaway(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);
-/** Open streams. */
+/** The far end's SETTINGS have come; and do they announce the extended CONNECT of RFC 8441? */
+bool h2_ready(const struct h2 *h);
+bool h2_may_connect(const struct h2 *h);
+/** Open streams; those that have closed count until all that came on them is told. */
 unsigned h2_open(const struct h2 *h);
 
 #endif

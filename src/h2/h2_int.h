@@ -22,6 +22,10 @@ struct h2 {
 	struct list dead;    /* to be freed when no op of theirs can be running */
 	unsigned open, opened;
 	bool goaway_sent, goaway_got;
+	bool idle_due;       /* the last stream has ended, the owner is to be told */
+	int error;           /* why the connection is of no further use, 0 = it is */
+	bool settings_got;
+	uint32_t streams_max, window;
 	uint64_t now_us;
 	uint32_t srtt_us;
 	/* sending */
@@ -45,6 +49,7 @@ struct h2_stream {
 	bool out_started;    /* the head is submitted, with a data source */
 	bool out_ended;      /* the peer has said end */
 	bool out_done;       /* END_STREAM is given to nghttp2 */
+	bool out_sent;       /* and has gone out */
 	bool enough;         /* behind END_STREAM goes RST_STREAM(NO_ERROR): the far end need not send the rest */
 	/* receiving */
 	struct head head;    /* of the block that is arriving */
@@ -102,8 +107,8 @@ size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva);
 /** Adds one arriving pair to the stream's head. 0, ADIT_ERR_PROTO, ADIT_ERR_HEAD_TOO_BIG, ADIT_ERR_NOMEM. */
 int h2_heads_take(struct head *h, struct str name, struct str value);
 
-/** HTTP/2 error code for an ADIT_ERR_* and back. */
+/** HTTP/2 error code for an ADIT_ERR_*; and what one means that came from the far end to whoever has that role. */
 uint32_t h2_code_of(int err);
-int h2_err_of(uint32_t code);
+int h2_err_of(enum h2_role role, uint32_t code);
 
 #endif

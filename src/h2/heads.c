@@ -134,13 +134,11 @@ uint32_t h2_code_of(int err)
 	}
 }
 
-int h2_err_of(uint32_t code)
+int h2_err_of(enum h2_role role, uint32_t code)
 {
 	switch (code) {
-	case NGHTTP2_NO_ERROR:
-		return ADIT_ERR_INCOMPLETE;
-	case NGHTTP2_CANCEL:
-		return ADIT_ERR_ABANDONED;
+	case NGHTTP2_CANCEL: /* who asked has gone; who answers only gave up */
+		return role == H2_ANSWERING ? ADIT_ERR_ABANDONED : ADIT_ERR_INCOMPLETE;
 	case NGHTTP2_REFUSED_STREAM:
 		return ADIT_ERR_LIMIT;
 	case NGHTTP2_PROTOCOL_ERROR:

@@ -3,7 +3,6 @@
  * A stream ends when both directions have ended and been told. nghttp2 may close it sooner (`closed`): then what
  * waits in `in` for the peer's credit is told first.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -19,6 +18,8 @@ struct half *h2_stream_half(struct h2_stream *s)
 	return &s->half;
 }
 
+static void consumed(struct h2_stream *s, size_t n);
+static void reset_rest(struct h2_stream *s);
 static void op_head(struct half *self, const struct head *h, bool bodyless);
 static void op_body(struct half *self, const uint8_t *p, size_t n);
 static void op_end(struct half *self, const struct fields *trailers);
@@ -31,21 +32,23 @@ struct h2_stream *h2_stream_new(struct h2 *h)
 {
 	struct h2_stream *s;
 
-	if (!budget_take(h->budget, H2_WINDOW_MIN))
+	if (!budget_take(h->budget, h->window))
 		return NULL;
 	s = calloc(1, sizeof(*s));
 	if (!s) {
-		budget_give(h->budget, H2_WINDOW_MIN);
+		budget_give(h->budget, h->window);
 		return NULL;
 	}
 	s->half.ops = &stream_ops;
 	s->h2 = h;
 	s->id = -1;
-	s->window = H2_WINDOW_MIN;
+	s->window = h->window;
 	s->window_since = h->now_us;
 	sched_entry_init(&s->turn);
 	list_init(&s->node);
 	list_append(&h->streams, &s->node);
+	h->open++;
+	h->opened++;
 	head_init(&s->head);
 	s->head.length = HEAD_LENGTH_UNKNOWN;
 	fields_init(&s->out_trailers);
@@ -59,11 +62,12 @@ void h2_stream_bury(struct h2_stream *s)
 	if (s->buried)
 		return;
 	s->buried = true;
+	budget_give(s->h2->budget, s->window);
 	sched_remove(&s->turn);
 	list_remove(&s->node);
 	list_append(&s->h2->dead, &s->node);
-	if (s->id < 0) /* nghttp2 never knew it and tells no close */
-		s->h2->open--;
+	if (--s->h2->open == 0)
+		s->h2->idle_due = true;
 	h2_wake(s->h2);
 }
 
@@ -71,7 +75,6 @@ void h2_stream_free(struct h2_stream *s)
 {
 	list_remove(&s->node);
 	sched_remove(&s->turn);
-	budget_give(s->h2->budget, s->window);
 	buf_clear(&s->out);
 	buf_clear(&s->in);
 	head_free(&s->head);
@@ -108,19 +111,26 @@ static void submit_request(struct h2_stream *s, const struct head *h, const nght
 
 static int submit_response(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
 {
+	bool ignored = s->upgrade && h->status >= 200 && h->status < 300;
 	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX];
 	char status[STR_U64_MAX], other[STR_U64_MAX], length[STR_U64_MAX];
-	size_t n = h2_heads_response(h, status, length, nva);
+	struct head told = *h;
+	size_t n;
 
-	if (s->upgrade && s->h2->tunnel && h->status >= 200 && h->status < 300) {
-		/* 200 would say that the upgrade was accepted */
-		snprintf(other, sizeof(other), "%d", h->status);
-		nva[0].value = (uint8_t *)"200";
-		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)other, 11, strlen(other), NGHTTP2_NV_FLAG_NONE};
+	/* any 2xx would say that the upgrade was accepted: a stranger gets an error, our own program is told */
+	if (ignored)
+		told.status = s->h2->tunnel ? 200 : 502;
+	if (ignored && s->h2->tunnel)
+		told.length = HEAD_LENGTH_UNKNOWN; /* not allowed beside it, RFC 9110 section 8.6 */
+	n = h2_heads_response(&told, status, length, nva);
+	if (ignored && s->h2->tunnel) {
+		struct str text = str_of_u64((uint64_t)h->status, other);
+
+		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)(uintptr_t)text.p, 11, text.n, NGHTTP2_NV_FLAG_NONE};
 	}
 	if (h->status >= 200 || h->status == 101)
 		return nghttp2_submit_response(s->h2->session, s->id, nva, n, source);
-	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL) < 0 ? -1 : 0;
+	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
 }
 
 static void op_head(struct half *self, const struct head *h, bool bodyless)
@@ -143,7 +153,7 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		submit_request(s, h, body);
 		err = s->id < 0 ? s->id : 0;
 	} else {
-		s->turn.interactive = s->upgrade;
+		s->turn.interactive = h->status == 101;
 		err = submit_response(s, h, body);
 	}
 	if (err) {
@@ -163,6 +173,8 @@ static void op_body(struct half *self, const uint8_t *p, size_t n)
 {
 	struct h2_stream *s = stream_of(self);
 
+	if (s->closed) /* not wanted any more, but its sender may not read before all is sent */
+		half_credit(&s->half, n);
 	if (s->closed || !s->out_started)
 		return;
 	if (buf_add(&s->out, p, n) < 0) {
@@ -184,31 +196,44 @@ static void op_end(struct half *self, const struct fields *trailers)
 	h2_stream_ready(s);
 }
 
+static void drop_in(struct h2_stream *s)
+{
+	size_t n = s->in.len;
+
+	buf_clear(&s->in);
+	if (n)
+		consumed(s, n);
+}
+
 static void op_abort(struct half *self, int err)
 {
 	struct h2_stream *s = stream_of(self);
 
 	if (s->id < 0 || s->closed) {
 		h2_stream_bury(s);
-		return;
-	}
-	buf_clear(&s->in);
-	if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
+	} else if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
+		/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
+		drop_in(s);
 		s->enough = true;
-		if (s->out_done)
-			h2_stream_ended(s);
-		return;
+		reset_rest(s);
+	} else {
+		h2_stream_fail(s, err);
 	}
-	h2_stream_fail(s, err);
 }
 
-/* END_STREAM may still wait inside nghttp2 when it is only submitted: RST_STREAM is queued behind it. */
-void h2_stream_ended(struct h2_stream *s)
+/* Not before END_STREAM has gone out: nghttp2 sends nothing on a stream for which RST_STREAM is queued. */
+static void reset_rest(struct h2_stream *s)
 {
-	if (!s->enough || s->in_ended || s->closed)
+	if (!s->enough || !s->out_sent || s->in_ended || s->closed)
 		return;
 	nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	h2_wake(s->h2);
+}
+
+void h2_stream_ended(struct h2_stream *s)
+{
+	s->out_sent = true;
+	reset_rest(s);
 }
 
 void h2_stream_ready(struct h2_stream *s)
@@ -244,7 +269,7 @@ ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 	(void)session;
 	(void)id;
 	(void)buf;
-	if (h->chosen != s)
+	if (h->chosen != s || (!n && !s->out_ended))
 		return NGHTTP2_ERR_DEFERRED;
 	h->chosen = NULL;
 	if (n > length)
@@ -284,7 +309,7 @@ static void grow_window(struct h2_stream *s)
 
 static void consumed(struct h2_stream *s, size_t n)
 {
-	if (s->closed)
+	if (s->closed || s->in_ended)
 		return;
 	s->window_used += (uint32_t)n;
 	grow_window(s);
@@ -322,6 +347,14 @@ static void tell_buffered(struct h2_stream *s)
 	finish(s);
 }
 
+/* A complete response stays valid whatever comes behind it; a complete request may still be given up by who asked. */
+static int why_closed(const struct h2_stream *s)
+{
+	if (s->in_told && (s->h2->role == H2_ASKING || s->close_code == NGHTTP2_NO_ERROR))
+		return ADIT_ERR_ENOUGH;
+	return h2_err_of(s->h2->role, s->close_code);
+}
+
 /* Tells the end once everything before it has been told, and leaves when there is nothing left to do. */
 static void finish(struct h2_stream *s)
 {
@@ -329,17 +362,11 @@ static void finish(struct h2_stream *s)
 		s->in_told = true;
 		half_end(&s->half, &s->in_trailers);
 	}
-	if (!s->closed)
+	if (!s->closed || (s->in.len && s->half.peer))
 		return;
-	if (s->in_told && s->out_done && s->close_code == NGHTTP2_NO_ERROR) {
-		h2_stream_bury(s);
-	} else if (s->in_told) {
-		half_abort(&s->half, ADIT_ERR_ENOUGH);
-		h2_stream_bury(s);
-	} else if (!s->in.len || !s->half.peer) {
-		half_abort(&s->half, h2_err_of(s->close_code));
-		h2_stream_bury(s);
-	}
+	if (!s->in_told || !s->out_done || s->close_code != NGHTTP2_NO_ERROR)
+		half_abort(&s->half, why_closed(s));
+	h2_stream_bury(s);
 }
 
 static void op_credit(struct half *self, size_t n)
@@ -412,7 +439,7 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	}
 	s->upgrade = s->upgrade || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 	s->h2->events->request(s->h2->owner, s, h, end);
-	if (!s->half.peer)
+	if (!s->half.peer && !s->out_started && !s->out_done)
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
 }
 
@@ -424,9 +451,14 @@ void h2_stream_end(struct h2_stream *s)
 
 void h2_stream_closed(struct h2_stream *s, uint32_t code)
 {
+	size_t dropped = s->out.len;
+
 	s->closed = true;
 	s->close_code = code;
 	sched_remove(&s->turn);
 	buf_clear(&s->out);
+	if (s->h2->role == H2_ANSWERING && code != NGHTTP2_NO_ERROR) /* nobody waits for what the rest would bring */
+		buf_clear(&s->in);
 	finish(s);
+	half_credit(&s->half, dropped);
 }

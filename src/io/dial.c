@@ -22,6 +22,7 @@ struct dial {
 	struct resolver_query *query;
 	struct resolver_answer answer;
 	int next;              /* index of the address to try next */
+	struct address tried;  /* the last one */
 	struct stream *stream; /* connecting, then in its handshake */
 	struct timer timer;
 	struct task fail;      /* tells of an error found inside dial_start */
@@ -137,6 +138,7 @@ static int connect_to(struct dial *d, const struct sockaddr *sa, socklen_t len)
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int err;
 
+	address_from(&d->tried, sa);
 	if (fd < 0)
 		return tcp_error(errno);
 	if (sa->sa_family != AF_UNIX)
@@ -151,7 +153,7 @@ static int connect_to(struct dial *d, const struct sockaddr *sa, socklen_t len)
 		close(fd);
 		return ADIT_ERR_NOMEM;
 	}
-	address_from(&d->stream->peer, sa);
+	d->stream->peer = d->tried;
 	stream_own(d->stream, &connect_handler, d);
 	tcp_await_connect(d->stream);
 	timer_set(&d->timer, DIAL_STEP_MS);
@@ -160,6 +162,8 @@ static int connect_to(struct dial *d, const struct sockaddr *sa, socklen_t len)
 
 static void connect_next(struct dial *d)
 {
+	char what[ADDRESS_TEXT_MAX + 64];
+
 	while (d->next < d->answer.count) {
 		const struct sockaddr_storage *ss = &d->answer.address[d->next++];
 		socklen_t len = ss->ss_family == AF_INET    ? sizeof(struct sockaddr_in)
@@ -171,7 +175,11 @@ static void connect_next(struct dial *d)
 			return;
 		d->err = err;
 	}
-	fail(d, d->err, err_text(d->err));
+	if (d->tried.port)
+		snprintf(what, sizeof(what), "%s port %u: %s", d->tried.ip, d->tried.port, err_text(d->err));
+	else
+		snprintf(what, sizeof(what), "%s", err_text(d->err));
+	fail(d, d->err, what);
 }
 
 static void on_resolved(void *arg, const struct resolver_answer *a)

@@ -25,7 +25,7 @@ struct listener {
 	struct tls_context *tls;
 	listener_accept_fn *fn;
 	void *arg;
-	struct list waiting; /* connections whose PROXY header is still to come */
+	struct proxyproto_queue waiting; /* connections whose PROXY header is still to come */
 	char *unix_path;
 	char address[sizeof("unix:") + sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
@@ -183,7 +183,7 @@ static void on_connection(struct ev_loop *ev, ev_io *w, int revents)
 
 	(void)ev;
 	(void)revents;
-	for (int i = 0; i < LISTENER_BATCH; i++) {
+	for (int i = 0; i < LISTENER_BATCH && !l->paused; i++) {
 		union any_address peer = {0};
 		socklen_t len = sizeof(peer);
 		int fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -237,7 +237,7 @@ int listener_open(struct listener **out, struct loop *loop, const struct listene
 	l->arg = arg;
 	l->proxy_protocol = o->proxy_protocol;
 	l->tls = o->tls ? tls_context_ref(o->tls) : NULL;
-	list_init(&l->waiting);
+	proxyproto_init(&l->waiting);
 	timer_init(&l->pause, loop, on_pause_over, l);
 	ev_io_init(&l->watcher, on_connection, l->fd, EV_READ);
 	l->watcher.data = l;

@@ -55,6 +55,14 @@ static bool run_first(struct list *queue)
 	return true;
 }
 
+static void run_tasks(struct loop *l)
+{
+	unsigned done = 0;
+
+	while (done < TASKS_A_TURN && run_first(&l->now))
+		done++;
+}
+
 static void move_all(struct list *from, struct list *to)
 {
 	while (!list_empty(from)) {
@@ -76,11 +84,9 @@ static void on_idle(struct ev_loop *ev, ev_idle *w, int revents)
 static void on_prepare(struct ev_loop *ev, ev_prepare *w, int revents)
 {
 	struct loop *l = w->data;
-	unsigned done = 0;
 
 	(void)revents;
-	while (done < TASKS_A_TURN && run_first(&l->now))
-		done++;
+	run_tasks(l);
 	while (run_first(&l->frees))
 		;
 	move_all(&l->next, &l->now);
@@ -131,8 +137,7 @@ void loop_settle(struct loop *l)
 {
 	/* as many turns as a teardown can need; what posts itself again for ever is not waited for */
 	for (int turn = 0; turn < 8; turn++) {
-		while (run_first(&l->now))
-			;
+		run_tasks(l);
 		while (run_first(&l->frees))
 			;
 		move_all(&l->next, &l->now);

@@ -16,6 +16,7 @@
 
 struct pending {
 	struct list node;
+	struct proxyproto_queue *queue;
 	struct stream *stream;
 	struct timer timer;
 	proxyproto_fn *fn;
@@ -95,6 +96,7 @@ static int read_v1(struct pending *p)
 static void drop(struct pending *p)
 {
 	list_remove(&p->node);
+	p->queue->count--;
 	timer_stop(&p->timer);
 	stream_free(&p->stream);
 	free(p);
@@ -140,18 +142,33 @@ static void on_timeout(void *arg)
 
 static const struct stream_handler handler = {on_readable, on_writable};
 
-int proxyproto_read(struct list *waiting, struct stream **s, proxyproto_fn *fn, void *arg)
+void proxyproto_init(struct proxyproto_queue *q)
+{
+	list_init(&q->list);
+	q->count = 0;
+}
+
+static struct pending *oldest(struct proxyproto_queue *q)
+{
+	return container_of(q->list.next, struct pending, node);
+}
+
+int proxyproto_read(struct proxyproto_queue *q, struct stream **s, proxyproto_fn *fn, void *arg)
 {
 	struct pending *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return ADIT_ERR_NOMEM;
+	if (q->count == PROXYPROTO_WAITING_MAX)
+		drop(oldest(q));
+	p->queue = q;
+	q->count++;
 	p->stream = *s;
 	*s = NULL;
 	p->fn = fn;
 	p->arg = arg;
 	list_init(&p->node);
-	list_append(waiting, &p->node);
+	list_append(&q->list, &p->node);
 	timer_init(&p->timer, p->stream->loop, on_timeout, p);
 	timer_set(&p->timer, PROXYPROTO_MS);
 	stream_own(p->stream, &handler, p);
@@ -159,8 +176,8 @@ int proxyproto_read(struct list *waiting, struct stream **s, proxyproto_fn *fn, 
 	return 0;
 }
 
-void proxyproto_drop_all(struct list *waiting)
+void proxyproto_drop_all(struct proxyproto_queue *q)
 {
-	while (!list_empty(waiting))
-		drop(container_of(waiting->next, struct pending, node));
+	while (!list_empty(&q->list))
+		drop(oldest(q));
 }

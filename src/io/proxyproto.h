@@ -13,13 +13,22 @@
 /** Longest version 1 line, and what is taken of a version 2 header (addresses and TLVs). */
 #define PROXYPROTO_V1_MAX 107
 #define PROXYPROTO_V2_MAX 2048
+/** Connections that wait for their header at once, 2 KiB and a descriptor each; one more ends the oldest. */
+#define PROXYPROTO_WAITING_MAX 256
+
+/** What waits, the oldest first. Its owner keeps it in place until proxyproto_drop_all. */
+struct proxyproto_queue {
+	struct list list;
+	unsigned count;
+};
 
 typedef void proxyproto_fn(void *arg, struct stream *s);
 
+void proxyproto_init(struct proxyproto_queue *q);
 /** Takes over `*s` (and nulls it), reads the header, sets peer, and gives the stream to `fn`; or closes it.
- *  It stands in `waiting` meanwhile. 0 or ADIT_ERR_NOMEM with `*s` untouched. */
-int proxyproto_read(struct list *waiting, struct stream **s, proxyproto_fn *fn, void *arg);
+ *  It stands in `q` meanwhile. 0 or ADIT_ERR_NOMEM with `*s` untouched. */
+int proxyproto_read(struct proxyproto_queue *q, struct stream **s, proxyproto_fn *fn, void *arg);
 /** Closes all that wait. */
-void proxyproto_drop_all(struct list *waiting);
+void proxyproto_drop_all(struct proxyproto_queue *q);
 
 #endif

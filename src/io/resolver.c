@@ -26,16 +26,19 @@ struct resolver {
 	ares_channel channel;
 	struct ares_socket sockets[SOCKETS_MAX];
 	struct timer timer; /* c-ares's own next deadline */
+	unsigned asking;    /* questions that c-ares has */
+	bool doubtful;      /* the last answer was none: the name servers may be those of a network that we left */
 };
 
 /* Freed only when c-ares has let go of it and the answer was told or cancelled. */
 struct resolver_query {
 	struct loop *loop;
+	struct resolver *resolver; /* while asking */
 	resolver_fn *fn;
 	void *arg;
 	struct resolver_answer answer;
 	struct task tell;
-	bool asking, cancelled;
+	bool cancelled;
 	uint16_t port;
 };
 
@@ -51,12 +54,8 @@ static void on_timer(void *arg)
 	struct resolver *r = arg;
 
 	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	for (int i = 0; i < SOCKETS_MAX; i++) {
-		if (r->sockets[i].used) {
-			arm_timer(r);
-			return;
-		}
-	}
+	if (r->asking)
+		arm_timer(r);
 }
 
 static void on_socket(struct ev_loop *ev, ev_io *w, int revents)
@@ -94,24 +93,41 @@ static void watch_socket(void *arg, ares_socket_t fd, int readable, int writable
 	ev_io_start(loop_ev(r->loop), &s->watcher);
 }
 
-struct resolver *resolver_new(struct loop *l)
+static bool open_channel(struct resolver *r, ares_channel *out)
 {
-	struct resolver *r = calloc(1, sizeof(*r));
 	struct ares_options o = {0};
 
-	if (!r)
-		return NULL;
-	r->loop = l;
 	o.timeout = 1500;
 	o.tries = 2;
 	o.sock_state_cb = watch_socket;
 	o.sock_state_cb_data = r;
+	return ares_init_options(out, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) == ARES_SUCCESS;
+}
+
+/* c-ares reads resolv.conf only when a channel is made, and laptops change networks. */
+static void renew_channel(struct resolver *r)
+{
+	ares_channel fresh;
+
+	if (!r->doubtful || r->asking || !open_channel(r, &fresh))
+		return;
+	ares_destroy(r->channel);
+	r->channel = fresh;
+	r->doubtful = false;
+}
+
+struct resolver *resolver_new(struct loop *l)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->loop = l;
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
 		free(r);
 		return NULL;
 	}
-	if (ares_init_options(&r->channel, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) !=
-	    ARES_SUCCESS) {
+	if (!open_channel(r, &r->channel)) {
 		ares_library_cleanup();
 		free(r);
 		return NULL;
@@ -153,7 +169,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	struct resolver_query *q = arg;
 
 	(void)timeouts;
-	q->asking = false;
+	q->resolver->asking--;
 	if (status == ARES_SUCCESS && info) {
 		for (struct ares_addrinfo_node *n = info->nodes; n; n = n->ai_next) {
 			if (n->ai_family == AF_INET || n->ai_family == AF_INET6)
@@ -162,6 +178,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	}
 	if (info)
 		ares_freeaddrinfo(info);
+	q->resolver->doubtful = !q->answer.count;
 	if (!q->answer.count)
 		q->answer.err = status == ARES_ETIMEOUT ? ADIT_ERR_TIMEOUT : ADIT_ERR_RESOLVE;
 	if (status == ARES_EDESTRUCTION) {
@@ -203,7 +220,9 @@ struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16
 	}
 	snprintf(service, sizeof(service), "%u", port);
 	hints.ai_flags = ARES_AI_NUMERICSERV | ARES_AI_NOSORT;
-	q->asking = true;
+	renew_channel(r);
+	q->resolver = r;
+	r->asking++;
 	ares_getaddrinfo(r->channel, host, service, &hints, on_answer, q);
 	arm_timer(r);
 	return q;

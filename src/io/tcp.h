@@ -12,8 +12,10 @@
 
 /** TCP_NOTSENT_LOWAT: without it a new byte waited 2.2 s behind 2.8 MB at 10 Mbit/s, with it 58 ms. */
 #define TCP_UNSENT_MAX 65536
-/** Data that the peer does not acknowledge for so long means the connection is dead (TCP_USER_TIMEOUT). */
-#define TCP_DEAD_MS 30000
+/** Data that the peer does not acknowledge for so long means the connection is dead (TCP_USER_TIMEOUT). Linux counts a
+ *  peer that lives and leaves its window closed as well, so this is longer than the 5 minutes a reader may stall; links
+ *  have a liveness of their own. */
+#define TCP_DEAD_MS 330000
 
 /** Takes over a non-blocking descriptor, connected or connecting: `writable` comes when it is. NULL: out of memory,
  *  and the descriptor stays the caller's. */

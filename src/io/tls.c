@@ -16,6 +16,10 @@
 #define RECORD_MAX 16384
 /** Pieces at least this long are encrypted where they stand; shorter ones are gathered into one record first. */
 #define GATHER_BELOW 8192
+/** Reads of the lower stream for one read of this: records that carry nothing must not hold the loop. */
+#define REFILLS_A_READ 4
+/** Answers to a peer that makes us speak (key updates) and does not read: beyond this it is no peer. */
+#define ANSWERS_MAX (4 * TLS_UNSENT_MAX)
 
 struct tls {
 	struct stream base;
@@ -26,8 +30,10 @@ struct tls {
 	struct buf out; /* ciphertext not yet taken by the lower stream */
 	uint8_t *block; /* lent for the length of one read: fresh ciphertext [block_at, block_end) */
 	size_t block_at, block_end;
+	unsigned refills;   /* of `block` during this call */
 	int lower_error;    /* what ended the lower stream, for reads */
 	int failed;         /* final error of this stream */
+	bool end_told;      /* a read has returned `failed`: there is nothing more to tell */
 	bool paused, short_write, finishing, handshaken;
 	struct task again;  /* there is more to read although the socket may be silent */
 	char detail[160];
@@ -44,7 +50,7 @@ static bool refill_block(struct tls *t)
 {
 	ssize_t n;
 
-	if (t->lower_error || !t->block)
+	if (t->lower_error || !t->block || t->refills++ == REFILLS_A_READ)
 		return false;
 	n = stream_read(t->lower, t->block, LOOP_BLOCK);
 	if (n <= 0) {
@@ -108,6 +114,27 @@ BIO_METHOD *tls_bio_method(void)
 
 /* ---- errors */
 
+static void explain_certificate(struct tls *t, long verify)
+{
+	const char *why = X509_verify_cert_error_string(verify), *hint = "";
+
+	switch (verify) {
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+		hint = ": its authority is not known here";
+		break;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		hint = ": the certificate is for another name";
+		break;
+	default:
+		break;
+	}
+	snprintf(t->detail, sizeof(t->detail), "%s%s", why, hint);
+}
+
 static void take_detail(struct tls *t)
 {
 	long verify = SSL_get_verify_result(t->ssl);
@@ -115,7 +142,9 @@ static void take_detail(struct tls *t)
 	const char *reason = ERR_reason_error_string(e);
 
 	if (verify != X509_V_OK)
-		snprintf(t->detail, sizeof(t->detail), "%s", X509_verify_cert_error_string(verify));
+		explain_certificate(t, verify);
+	else if (!t->handshaken && ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
+		snprintf(t->detail, sizeof(t->detail), "the other side does not speak TLS there: a plain HTTP port?");
 	else if (reason)
 		snprintf(t->detail, sizeof(t->detail), "%s", reason);
 	else if (!t->handshaken)
@@ -298,6 +327,7 @@ int tls_handshake(struct stream *s)
 	if (t->handshaken)
 		return 0;
 	t->block = loop_borrow(s->loop);
+	t->refills = 0;
 	ERR_clear_error();
 	ret = SSL_do_handshake(t->ssl);
 	if (ret == 1)
@@ -316,14 +346,16 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	size_t done = 0;
 	int err = 0;
 
-	if (t->failed)
-		return t->failed;
-	if (!t->handshaken) {
+	if (!t->failed && !t->handshaken)
 		err = tls_handshake(s);
-		if (err)
-			return err;
+	if (t->failed) {
+		t->end_told = true;
+		return t->failed;
 	}
+	if (err)
+		return err;
 	t->block = loop_borrow(s->loop);
+	t->refills = 0;
 	while (done < n) {
 		int ret;
 
@@ -338,12 +370,17 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	keep_rest(t);
 	if (t->out.len)
 		flush(t); /* a key update or an alert of ours; errors show at the next call */
-	return done ? (ssize_t)done : err;
+	if (t->out.len > ANSWERS_MAX)
+		err = t->failed = ADIT_ERR_RESET;
+	if (done)
+		return (ssize_t)done;
+	t->end_told = t->failed != 0;
+	return err;
 }
 
 static bool has_more(const struct tls *t)
 {
-	return t->failed || t->in.len || SSL_pending(t->ssl) > 0;
+	return (t->failed && !t->end_told) || t->in.len || SSL_pending(t->ssl) > 0;
 }
 
 static void tls_pause(struct stream *s, bool paused)
@@ -353,7 +390,7 @@ static void tls_pause(struct stream *s, bool paused)
 	t->paused = paused;
 	if (!t->lower_error)
 		stream_pause(t->lower, paused);
-	if (!paused && (has_more(t) || t->lower_error))
+	if (!paused && (has_more(t) || (t->lower_error && !t->end_told)))
 		task_post_next(s->loop, &t->again);
 	if (paused)
 		task_cancel(s->loop, &t->again);
@@ -366,26 +403,38 @@ static void tell_readable(void *arg)
 	if (t->paused || !t->base.handler)
 		return;
 	t->base.handler->readable(t->base.owner);
-	/* level-triggered: the socket may be empty while whole records wait here */
-	if (t->base.handler && !t->paused && !t->failed && has_more(t))
+	/* level-triggered: the socket may be empty while whole records, or an end that is not yet told, wait here */
+	if (t->base.handler && !t->paused && has_more(t))
 		task_post_next(t->base.loop, &t->again);
+}
+
+/* Whoever wrote too much goes on, or learns at its next write that there is no going on. */
+static void tell_writable(struct tls *t)
+{
+	if (!t->short_write || !t->base.handler || !t->handshaken || (t->out.len && !t->failed))
+		return;
+	t->short_write = false;
+	t->base.handler->writable(t->base.owner);
 }
 
 static void lower_readable(void *owner)
 {
-	tell_readable(owner);
+	struct tls *t = owner;
+
+	tell_readable(t);
+	tell_writable(t); /* the handshake that a write waited for may be done */
 }
 
 static void lower_writable(void *owner)
 {
 	struct tls *t = owner;
 
-	if (flush(t) < 0)
-		t->lower_error = ADIT_ERR_RESET;
-	if (t->short_write && !t->out.len && t->base.handler) {
-		t->short_write = false;
-		t->base.handler->writable(t->base.owner);
+	if (flush(t) < 0 && !t->failed) {
+		t->failed = ADIT_ERR_RESET;
+		if (!t->paused)
+			task_post_next(t->base.loop, &t->again);
 	}
+	tell_writable(t);
 }
 
 static const struct stream_handler lower_handler = {lower_readable, lower_writable};

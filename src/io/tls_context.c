@@ -99,6 +99,7 @@ struct tls_context *tls_context_server(const char *certificate, const char *key,
 	SSL_CTX_set_alpn_select_cb(c->ctx, select_alpn, c);
 	/* tickets would outlive a rotated key in memory; sessions are long, so resuming them gains little */
 	SSL_CTX_set_num_tickets(c->ctx, 1);
+	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	if (SSL_CTX_use_certificate_chain_file(c->ctx, certificate) != 1) {
 		explain(e, "certificate", certificate);
 	} else if (SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM) != 1) {

@@ -18,6 +18,8 @@
 /* Heartbeat of a tunnel in use (design: a black hole is noticed within 4 s). */
 #define IN_USE_MS 2000
 #define SUSPECT_MIN_MS 2000
+/** The same before the first round-trip time is known: a path of 3 s must be able to connect. */
+#define SUSPECT_UNKNOWN_MS 5000
 /* Out of memory: when to look again. */
 #define RETRY_MS 100
 #define NEVER UINT64_MAX
@@ -489,7 +491,7 @@ static uint64_t suspect_at(const struct link *l)
 
 	if (l->suspect || !outstanding(l))
 		return NEVER;
-	return later(l->last_rx_ms, l->waiting_ms) + later(SUSPECT_MIN_MS, 4 * srtt_ms);
+	return later(l->last_rx_ms, l->waiting_ms) + (srtt_ms ? later(SUSPECT_MIN_MS, 4 * srtt_ms) : SUSPECT_UNKNOWN_MS);
 }
 
 enum link_health link_tick(struct link *l, uint64_t now_ms)

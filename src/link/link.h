@@ -92,7 +92,7 @@ void link_ping(struct link *l, uint64_t now_ms);
 
 enum link_health {
 	LINK_WELL,
-	LINK_SUSPECT, /* nothing at all received for max(2 s, 4 x SRTT) with a PING or un-acked bytes outstanding */
+	LINK_SUSPECT, /* nothing at all received for max(2 s, 4 x SRTT), 5 s before the first SRTT, with something outstanding */
 };
 
 /** Does what is due at `now_ms` (acks, heartbeat): afterwards link_out may have something. */

@@ -34,6 +34,7 @@ struct connection {
 	size_t body_queued;
 	enum h1_framing framing;
 	bool request_ended, repeatable;
+	bool upgrade;        /* the request asks for another protocol: only then may the answer be a 101 */
 	/* the response */
 	struct buf in;       /* read, not yet taken */
 	size_t credit;
@@ -106,6 +107,8 @@ static void flush(void *arg)
 
 		if (n < 0) /* what the origin said before it closed is read first; its end tells */
 			buf_clear(&c->out);
+		if (n < 0 && c->response_ended)
+			close_now(c, ADIT_ERR_ENOUGH);
 		if (n <= 0)
 			return;
 		buf_drop(&c->out, (size_t)n);
@@ -113,7 +116,11 @@ static void flush(void *arg)
 		c->body_queued -= back;
 		half_credit(&c->half, back);
 	}
-	if (c->state == ORIGIN_TUNNEL && c->request_ended && !c->out.len)
+	if (c->state != ORIGIN_TUNNEL || !c->request_ended || c->out.len)
+		return;
+	if (c->response_ended)
+		close_now(c, 0);
+	else
 		stream_finish(c->stream);
 }
 
@@ -158,6 +165,10 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 {
 	struct connection *c = arg;
 
+	if (h->status == 101 && !c->upgrade) {
+		close_now(c, ADIT_ERR_PROTO);
+		return H1_PAUSE;
+	}
 	c->head_told = h->status == 101 || h->status >= 200;
 	if (h->status == 101) {
 		c->state = ORIGIN_TUNNEL;
@@ -283,13 +294,14 @@ static void on_eof(struct connection *c, int err)
 	if (c->state == ORIGIN_IDLE) {
 		close_now(c, 0);
 	} else if (c->state == ORIGIN_TUNNEL) {
-		if (err != ADIT_ERR_EOF || c->request_ended) {
-			half_end(&c->half, NULL);
-			close_now(c, err == ADIT_ERR_EOF ? 0 : err);
-		} else {
-			c->response_ended = true;
-			half_end(&c->half, NULL);
+		if (err != ADIT_ERR_EOF) {
+			close_now(c, err);
+			return;
 		}
+		c->response_ended = true;
+		half_end(&c->half, NULL);
+		if (c->request_ended && !c->out.len)
+			close_now(c, 0);
 	} else if (c->response_ended) {
 		close_now(c, ADIT_ERR_ENOUGH);
 	} else if (!repeat(c)) {
@@ -348,7 +360,8 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 	(void)detail;
 	c->dial = NULL;
 	if (err) {
-		close_now(c, err);
+		/* what a socket file's mode or path does to us is no word about the visitor's request */
+		close_now(c, err_status(err) >= 500 ? err : ADIT_ERR_REFUSED);
 		return;
 	}
 	c->stream = s;
@@ -384,6 +397,7 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		return;
 	}
 	h1_expect(c->parser, method);
+	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
 	c->repeatable = !fresh && bodyless && method_idempotent(method);
 	if (c->repeatable && buf_iov(&c->out, &v, 1) == 1 && v.iov_len == c->out.len)
 		buf_add(&c->again, v.iov_base, v.iov_len);

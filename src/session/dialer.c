@@ -24,7 +24,7 @@ struct dialer {
 	struct timer timer; /* the next attempt, or the greeting's budget */
 	struct backoff backoff;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
-	char host_field[HANDSHAKE_NAME_MAX + 8];
+	char host_field[HANDSHAKE_NAME_MAX + 16];
 	bool draining;
 };
 
@@ -235,9 +235,9 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	if (o->tls)
 		d->o.tls = tls_context_ref(o->tls);
 	d->kind = &carrier_direct;
-	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%s]" : "%s", o->server_name);
+	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%.*s]" : "%.*s", HANDSHAKE_NAME_MAX, o->server_name);
 	if (!bare)
-		snprintf(d->host_field + strlen(d->host_field), 8, ":%u", o->port);
+		snprintf(d->host_field + strlen(d->host_field), sizeof(":65535"), ":%u", o->port);
 	timer_init(&d->timer, l, on_timer, d);
 	timer_set(&d->timer, 0);
 	return d;

@@ -15,7 +15,7 @@
 #include "link/link.h"
 
 /** Bytes read from a carrier in one turn before others get theirs. */
-#define SESSION_READ_TURN (256u * 1024)
+#define SESSION_READ_TURN (128u * 1024)
 /** A tunnel that carried a request so recently is watched closely (design §4, liveness). */
 #define SESSION_IN_USE_MS 60000
 

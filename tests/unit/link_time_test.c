@@ -59,19 +59,23 @@ static void silence_makes_a_heartbeat(void)
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms), LINK_WELL);
 	CU_ASSERT_EQUAL(link_next_tick(a), UINT64_MAX); /* the PING waits for link_out */
 	talk(p, 0);
-	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 2000);
+	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 5000); /* no round trip is known yet */
 	p->now_ms += 40;
 	talk(p, 1);
 	CU_ASSERT_EQUAL(link_srtt_us(a), 40000);
 	CU_ASSERT_EQUAL(link_min_rtt_us(a), 40000);
 	CU_ASSERT_EQUAL(link_last_rx_ms(a), p->now_ms);
 	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 27000);
+	link_ping(a, p->now_ms);
+	talk(p, 0);
+	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 2000); /* and now 4 x 40 ms is below the floor */
+	talk(p, 1);
 	link_heartbeat(a, 27000, true);
 	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 2000);
 	pair_free(p);
 }
 
-/*   PING ───────────►✂ nothing ...            suspect after max(2 s, 4 x SRTT), told once by next_tick
+/*   PING ───────────►✂ nothing ...            suspect after max(2 s, 4 x SRTT), 5 s at first, told once by next_tick
  *   bytes ◄────────── anything at all          well again
  */
 static void silence_after_a_ping_is_suspect(void)
@@ -86,17 +90,19 @@ static void silence_after_a_ping_is_suspect(void)
 	link_ping(a, p->now_ms);
 	talk(p, 0);
 	t = p->now_ms;
-	CU_ASSERT_EQUAL(link_tick(a, t + 1999), LINK_WELL);
-	CU_ASSERT_EQUAL(link_next_tick(a), t + 2000);
-	CU_ASSERT_EQUAL(link_tick(a, t + 2000), LINK_SUSPECT);
+	CU_ASSERT_EQUAL(link_tick(a, t + 4999), LINK_WELL);
+	CU_ASSERT_EQUAL(link_next_tick(a), t + 5000);
+	CU_ASSERT_EQUAL(link_tick(a, t + 5000), LINK_SUSPECT);
 	CU_ASSERT_EQUAL(link_next_tick(a), t + 30000);
-	p->now_ms = t + 2500;
-	talk(p, 1); /* the PONG, late: a round trip of 2.5 s */
+	p->now_ms = t + 5500;
+	talk(p, 1); /* the PONG, late: a round trip of 5.5 s */
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms), LINK_WELL);
-	CU_ASSERT_EQUAL(link_srtt_us(a), 2500000);
+	CU_ASSERT_EQUAL(link_srtt_us(a), 5500000);
 	link_ping(a, p->now_ms);
 	talk(p, 0);
-	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 10000);
+	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 22000);
+	p->now_ms += 1;
+	talk(p, 1);
 	pair_free(p);
 }
 
@@ -111,11 +117,11 @@ static void unacked_bytes_are_outstanding_too(void)
 	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms);
 	(void)link_tick(a, p->now_ms);
 	CU_ASSERT_EQUAL(write_once(p, 0, WIRE_MAX), 12);
-	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 2000);
-	CU_ASSERT_EQUAL(link_tick(a, p->now_ms + 2000), LINK_SUSPECT);
+	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 5000);
+	CU_ASSERT_EQUAL(link_tick(a, p->now_ms + 5000), LINK_SUSPECT);
 	CU_ASSERT_EQUAL(link_next_tick(a), UINT64_MAX);
 	/* nothing is suspect on a link without a carrier, nor at once on its next one */
-	link_detach(a, p->now_ms + 2000);
+	link_detach(a, p->now_ms + 5000);
 	CU_ASSERT_EQUAL(link_next_tick(a), UINT64_MAX);
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms + 9000), LINK_WELL);
 	CU_ASSERT_EQUAL(link_attach(a, 0, p->now_ms + 9000), 0);

@@ -218,6 +218,7 @@ static void test_edge_of_a_line(void)
 			fill(big, n, rows[i].unit);
 			line = as_json(&o, KV(KV_STR("v", ((struct str){big, n}))));
 			CU_ASSERT(!o.full);
+			CU_ASSERT_FATAL(strlen(line) >= 5);
 			CU_ASSERT_STRING_EQUAL(line + strlen(line) - 2, "\"}");
 			if (strcmp(line + strlen(line) - 5, "...\"}") == 0)
 				cut++;

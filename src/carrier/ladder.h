@@ -1,0 +1,59 @@
+/* ladder: tries the ways to the server, best first, until one carries.
+ * Layer carrier; session/dialer climbs it for each link. adit's side.
+ *
+ *   rung    TLS offers               the other side picks       then
+ *   FIRST   adit/1, h2, http/1.1     adit/1                     direct
+ *                                    h2                         ws-h2 (when RFC 8441 is announced)
+ *                                    http/1.1 or nothing        ws-h1
+ *   (FIRST failed at the ClientHello: once more without adit/1, for ingresses that alert at unknown names)
+ *   WS_H1   http/1.1                                            ws-h1
+ *   POLL    h2, http/1.1                                        poll
+ *
+ * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
+ * are dropped. A refusal that is aditd's own word (401, 403 with Adit-Version) ends the climb at once.
+ * Invariant: a carrier that is not allowed is never tried.
+ */
+#ifndef ADIT_CARRIER_LADDER_H
+#define ADIT_CARRIER_LADDER_H
+
+#include "base/log.h"
+#include "carrier/carrier.h"
+#include "io/dial.h"
+
+#define LADDER_PATIENCE_MS 2000
+/** What is kept of why better carriers did not work. */
+#define LADDER_WHY_MAX 512
+
+/** Carriers as bits. */
+enum ladder_carriers {
+	LADDER_DIRECT = 1,
+	LADDER_WS_H2 = 2,
+	LADDER_WS_H1 = 4,
+	LADDER_POLL = 8,
+	LADDER_ALL = 15,
+};
+
+struct ladder;
+
+struct ladder_options {
+	struct resolver *resolver;
+	struct tls_context *tls;    /* NULL = plain */
+	const char *host;
+	uint16_t port;
+	const char *server_name;
+	struct carrier_target target;
+	unsigned allowed;           /* LADDER_* */
+	struct log *trace;
+};
+
+/** `why` says why better ones did not work ("" when the best did); `carrier` is one LADDER_* bit, 0 after an error. */
+typedef void ladder_done_fn(void *arg, const struct carrier_result *r, unsigned carrier, const char *why);
+
+/** Starts. The options' strings are borrowed until `done`. NULL: out of memory. */
+struct ladder *ladder_climb(struct loop *l, const struct ladder_options *o, ladder_done_fn *done, void *arg);
+void ladder_cancel(struct ladder **l);
+
+/** "direct", "ws-h2", …; a static string. */
+const char *ladder_name(unsigned carrier);
+
+#endif

@@ -1,0 +1,49 @@
+/* edge_h2: one HTTP/2 connection to us (TLS ALPN h2, or prior knowledge on a plain listener): its streams are the asking
+ * halves of exchanges.
+ * Layer edge; h2/ does the protocol, this is the pump between it and the socket.
+ * Invariants: one flush per turn; at most EDGE_H2_UNSENT bytes are taken from h2 ahead of the socket; granted windows
+ * are bounded by the connection's budget and the process's.
+ */
+#ifndef ADIT_EDGE_EDGE_H2_H
+#define ADIT_EDGE_EDGE_H2_H
+
+#include "base/buf.h"
+#include "h2/h2.h"
+#include "io/stream.h"
+
+/** Taken from h2 ahead of the socket. */
+#define EDGE_H2_UNSENT (64u * 1024)
+/** Streams of one visitor connection at once; browsers and ingresses take 100 to 256. */
+#define EDGE_H2_STREAMS 128
+/** What one connection may be granted for uploads: all its streams' first windows, and one that grows. */
+#define EDGE_H2_BUDGET (32u * 1024 * 1024)
+/** Without a stream; browsers keep connections for minutes, ingresses close after 75 to 180 s. */
+#define EDGE_H2_IDLE_MS 180000
+/** From the connection to its first request. */
+#define EDGE_H2_FIRST_MS 10000
+/** With data unread by the visitor. */
+#define EDGE_H2_STALL_MS 300000
+
+struct edge_h2;
+
+struct edge_h2_events {
+	/* A request's head. Link a half to `asking` before returning, or it is refused. `h` may be edited. */
+	void (*request)(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless);
+	/* It is gone; the owner forgets it. */
+	void (*closed)(void *owner, struct edge_h2 *c);
+};
+
+/** Takes over the stream; `first` (may be NULL) was read from it already and is emptied. NULL: out of memory. */
+struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, struct budget *budget,
+                            const struct edge_h2_events *events, void *owner);
+/** Ends it at once; `closed` is not called. */
+void edge_h2_free(struct edge_h2 **c);
+/** GOAWAY: what runs goes on, then it closes. */
+void edge_h2_drain(struct edge_h2 *c);
+
+const struct stream *edge_h2_stream(const struct edge_h2 *c);
+/** Its place in its owner's list; unlinked when it is closed. */
+struct list *edge_h2_node(struct edge_h2 *c);
+struct edge_h2 *edge_h2_of_node(struct list *node);
+
+#endif

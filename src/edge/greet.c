@@ -1,0 +1,115 @@
+#include "edge/greet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "io/tls.h"
+
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define PREFACE_LEN 24
+
+struct greeting {
+	struct list node;
+	struct stream *stream;
+	struct timer timer;
+	struct buf first;
+	greet_fn *fn, *gone;
+	void *arg;
+};
+
+static void release(struct greeting *g)
+{
+	list_remove(&g->node);
+	timer_stop(&g->timer);
+	buf_clear(&g->first);
+	free(g);
+}
+
+static void drop(struct greeting *g)
+{
+	struct stream *s = g->stream;
+
+	stream_free(&s);
+	g->gone(g->arg, NULL, NULL, false);
+	release(g);
+}
+
+static void decide(struct greeting *g, bool h2)
+{
+	stream_pause(g->stream, true);
+	stream_own(g->stream, NULL, NULL);
+	g->fn(g->arg, g->stream, &g->first, h2);
+	release(g);
+}
+
+static void on_tls(struct greeting *g)
+{
+	int err = tls_handshake(g->stream);
+
+	if (err && err != ADIT_ERR_AGAIN)
+		drop(g);
+	else if (!err)
+		decide(g, strcmp(g->stream->alpn, TLS_ALPN_H2) == 0);
+}
+
+static void on_plain(struct greeting *g)
+{
+	uint8_t block[PREFACE_LEN];
+	size_t had = g->first.len;
+	ssize_t n = stream_read(g->stream, block, PREFACE_LEN - had);
+
+	if (n == ADIT_ERR_AGAIN)
+		return;
+	if (n < 0 || buf_add(&g->first, block, (size_t)n) < 0) {
+		drop(g);
+		return;
+	}
+	if (memcmp(block, PREFACE + had, (size_t)n) != 0)
+		decide(g, false);
+	else if (g->first.len == PREFACE_LEN)
+		decide(g, true);
+}
+
+static void on_readable(void *owner)
+{
+	struct greeting *g = owner;
+
+	if (g->stream->tls)
+		on_tls(g);
+	else
+		on_plain(g);
+}
+
+static const struct stream_handler handler = {on_readable, on_readable};
+
+static void on_timeout(void *arg)
+{
+	drop(arg);
+}
+
+int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_fn *gone, void *arg)
+{
+	struct greeting *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return ADIT_ERR_NOMEM;
+	g->stream = s;
+	g->fn = fn;
+	g->gone = gone;
+	g->arg = arg;
+	list_init(&g->node);
+	list_append(waiting, &g->node);
+	timer_init(&g->timer, s->loop, on_timeout, g);
+	timer_set(&g->timer, GREET_MS);
+	stream_own(s, &handler, g);
+	stream_pause(s, false);
+	return 0;
+}
+
+void greet_drop_all(struct list *waiting)
+{
+	while (!list_empty(waiting))
+		drop(container_of(waiting->next, struct greeting, node));
+}

@@ -1,0 +1,381 @@
+/* h2: windows, budgets, credit, and whose turn it is. */
+#include "h2_pair.h"
+
+/* Another request of `visitor`, answered by the pair's next script with a head and as much body as is taken. */
+static void download(struct h2_pair *p, struct half_script *visitor, size_t n)
+{
+	struct half_script *origin;
+
+	pair_ask(p, visitor);
+	script_get(visitor, "GET");
+	pair_run(p);
+	origin = &p->scripts[p->requests - 1];
+	script_respond(origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	while (origin->sent < n && script_send(origin, n - origin->sent))
+		pair_run(p);
+}
+
+static void stalled_visitors(void)
+{
+	struct half_script visitors[5], origins[5];
+	struct h2_pair p;
+
+	pair_init(&p, origins, 5);
+	for (int i = 0; i < 4; i++) {
+		download(&p, &visitors[i], 10000000);
+		CU_ASSERT_EQUAL(visitors[i].got, 0);
+		CU_ASSERT_EQUAL(origins[i].sent, H2_WINDOW_MIN + H2_SEND_BUFFER);
+	}
+	pair_ask(&p, &visitors[4]);
+	visitors[4].keep_up = true;
+	script_grant(&visitors[4], 100000);
+	script_get(&visitors[4], "GET");
+	pair_run(&p);
+	script_respond(&origins[4], 200, HEAD_LENGTH_UNKNOWN, false, "");
+	while (origins[4].sent < 10000000) {
+		CU_ASSERT_FATAL(script_send(&origins[4], 10000000 - origins[4].sent) > 0);
+		pair_run(&p);
+	}
+	half_end(&origins[4].half, NULL);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(visitors[4].got, 10000000);
+	CU_ASSERT_TRUE(visitors[4].ended);
+	for (int i = 0; i < 4; i++) {
+		script_grant(&visitors[i], 1000000);
+		half_end(&origins[i].half, NULL);
+	}
+	pair_run(&p);
+	for (int i = 0; i < 4; i++)
+		CU_ASSERT_TRUE(visitors[i].ended && visitors[i].got == origins[i].sent && !visitors[i].wrong);
+	pair_over(&p);
+}
+
+/* The window is empty when the last byte goes, so END_STREAM waits for the visitor to take some. */
+static void end_behind_a_full_window(const char *trailers, const char *told)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	download(&p, &visitor, H2_WINDOW_MIN);
+	script_end_with(&origin, trailers);
+	pair_run(&p);
+	CU_ASSERT_FALSE(visitor.ended);
+	script_grant(&visitor, 1);
+	pair_run(&p);
+	CU_ASSERT_FALSE(visitor.ended);
+	script_grant(&visitor, 1000000);
+	pair_run(&p);
+	CU_ASSERT_STRING_EQUAL(visitor.text, told);
+	CU_ASSERT_EQUAL(visitor.got, H2_WINDOW_MIN);
+	pair_over(&p);
+}
+
+static void ends_behind_full_windows(void)
+{
+	end_behind_a_full_window("", "200|body|end|");
+	end_behind_a_full_window("x-a=1", "200|body|end x-a=1|");
+}
+
+/* Everything has crossed, and the visitor takes it slowly: that is not idle, and nothing of it may be lost. */
+static void slow_reader(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	download(&p, &visitor, 50000);
+	half_end(&origin.half, NULL);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(h2_open(p.answer.h2), 0);
+	CU_ASSERT_EQUAL(h2_open(p.ask.h2), 1);
+	CU_ASSERT_EQUAL(p.ask.idle, 0);
+	for (int i = 0; i < 50; i++) {
+		CU_ASSERT_FALSE(visitor.ended);
+		script_grant(&visitor, 1000);
+	}
+	CU_ASSERT_TRUE(visitor.ended);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(p.ask.idle, 1);
+	pair_over(&p);
+}
+
+/* An early response larger than the visitor takes before it has sent all of its own. */
+static void early_response_to_who_reads_last(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	pair_ask(&p, &visitor);
+	script_post(&visitor, HEAD_LENGTH_UNKNOWN);
+	script_send(&visitor, 1000000);
+	pair_run(&p);
+	script_respond(&origin, 413, HEAD_LENGTH_UNKNOWN, false, "");
+	script_send(&origin, 60000);
+	half_end(&origin.half, NULL);
+	half_abort(&origin.half, ADIT_ERR_ENOUGH);
+	pair_run(&p);
+	while (visitor.sent < 1000000) {
+		CU_ASSERT_FATAL(script_send(&visitor, 1000000 - visitor.sent) > 0);
+		pair_run(&p);
+	}
+	half_end(&visitor.half, NULL);
+	script_grant(&visitor, 100000);
+	pair_run(&p);
+	CU_ASSERT_STRING_EQUAL(visitor.text, "413|body|end|abort ENOUGH|");
+	CU_ASSERT_EQUAL(visitor.got, 60000);
+	pair_over(&p);
+}
+
+/* The same, larger than the window: the request's rest must not stand in the response's way. */
+static void early_response_larger_than_the_window(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	pair_ask(&p, &visitor);
+	script_post(&visitor, HEAD_LENGTH_UNKNOWN);
+	script_send(&visitor, 1000000);
+	pair_run(&p);
+	script_respond(&origin, 413, HEAD_LENGTH_UNKNOWN, false, "");
+	script_send(&origin, 120000);
+	half_end(&origin.half, NULL);
+	half_abort(&origin.half, ADIT_ERR_ENOUGH);
+	pair_run(&p);
+	while (visitor.sent < 1000000) {
+		CU_ASSERT_FATAL(script_send(&visitor, 1000000 - visitor.sent) > 0);
+		pair_run(&p);
+	}
+	script_grant(&visitor, 1000000);
+	pair_run(&p);
+	CU_ASSERT_STRING_EQUAL(visitor.text, "413|body|end|abort ENOUGH|");
+	CU_ASSERT_EQUAL(visitor.got, 120000);
+	pair_over(&p);
+}
+
+/* One window's worth is asked for and taken at each call, at the time `now_us`. */
+static void take_window(struct h2_pair *p, struct half_script *visitor, struct half_script *origin, uint64_t now_us)
+{
+	size_t n = p->ask.budget.used, wanted = visitor->got + n;
+
+	CU_ASSERT_EQUAL(visitor->granted, 0);
+	h2_clock(p->ask.h2, now_us, 10000);
+	script_grant(visitor, n);
+	for (int i = 0; i < 1000 && visitor->got < wanted; i++) {
+		script_send(origin, 1000000);
+		pair_run(p);
+	}
+	CU_ASSERT_EQUAL(visitor->got, wanted);
+}
+
+static void window_growth(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	p.ask.budget.limit = 300 * 1024;
+	h2_clock(p.ask.h2, 1000000, 10000);
+	pair_ask(&p, &visitor);
+	script_get(&visitor, "GET");
+	pair_run(&p);
+	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	CU_ASSERT_EQUAL(p.ask.budget.used, 64 * 1024);
+	take_window(&p, &visitor, &origin, 1019000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 128 * 1024);
+	take_window(&p, &visitor, &origin, 1039000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 128 * 1024);
+	take_window(&p, &visitor, &origin, 1050000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
+	take_window(&p, &visitor, &origin, 1060000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
+	CU_ASSERT_FALSE(visitor.wrong);
+	half_end(&origin.half, NULL);
+	script_grant(&visitor, 1000000);
+	pair_over(&p);
+}
+
+/* What a window that grew allows is really sent: more than the first window without any being taken. */
+static void grown_window_is_used(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+
+	pair_init(&p, &origin, 1);
+	h2_clock(p.ask.h2, 1000000, 10000);
+	pair_ask(&p, &visitor);
+	script_get(&visitor, "GET");
+	pair_run(&p);
+	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	take_window(&p, &visitor, &origin, 1001000);
+	take_window(&p, &visitor, &origin, 1002000);
+	while (script_send(&origin, 1000000))
+		pair_run(&p);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
+	/* what was taken is told to the far end once it makes half a window */
+	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER >= 128 * 1024);
+	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER <= 256 * 1024);
+	pair_free(&p);
+}
+
+static void no_budget(void)
+{
+	struct half_script first, second, third, origins[3];
+	struct h2_pair p;
+	int err;
+
+	pair_init(&p, origins, 3);
+	p.ask.budget.limit = 3 * H2_WINDOW_MIN;
+	p.answer.budget.limit = H2_WINDOW_MIN;
+	pair_ask(&p, &first);
+	pair_ask(&p, &second);
+	pair_ask(&p, &third);
+	CU_ASSERT_PTR_NULL(h2_ask(p.ask.h2, &err));
+	CU_ASSERT_EQUAL(err, ADIT_ERR_LIMIT);
+	script_get(&first, "GET");
+	script_get(&second, "GET");
+	half_abort(&third.half, ADIT_ERR_ABANDONED);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(p.requests, 1);
+	CU_ASSERT_STRING_EQUAL(second.text, "abort LIMIT|");
+	script_respond(&origins[0], 200, 0, true, "");
+	pair_run(&p);
+	CU_ASSERT_STRING_EQUAL(first.text, "200 0 none|end|");
+	pair_is_clean(&p);
+	pair_ask(&p, &second);
+	script_get(&second, "GET");
+	pair_run(&p);
+	CU_ASSERT_EQUAL(p.requests, 2);
+	half_abort(&second.half, ADIT_ERR_ABANDONED);
+	pair_over(&p);
+}
+
+static void parent_budget(void)
+{
+	struct budget process = {NULL, 100, 90}, tunnel = {&process, 50, 0};
+
+	CU_ASSERT_FALSE(budget_take(&tunnel, 11));
+	CU_ASSERT_EQUAL(tunnel.used, 0);
+	CU_ASSERT_TRUE(budget_take(&tunnel, 10));
+	CU_ASSERT_EQUAL(process.used, 100);
+	budget_give(&tunnel, 10);
+	CU_ASSERT_EQUAL(process.used, 90);
+	CU_ASSERT_EQUAL(tunnel.used, 0);
+}
+
+static void too_many_streams(void)
+{
+	struct half_script *visitors = calloc(H2_STREAMS_MAX, sizeof(*visitors)), next, *origins = calloc(1, sizeof(*origins));
+	struct h2_pair p;
+	int err;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(visitors);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(origins);
+	pair_init(&p, origins, 1);
+	for (int i = 0; i < H2_STREAMS_MAX; i++)
+		pair_ask(&p, &visitors[i]);
+	CU_ASSERT_PTR_NULL(h2_ask(p.ask.h2, &err));
+	CU_ASSERT_EQUAL(err, ADIT_ERR_LIMIT);
+	half_abort(&visitors[0].half, ADIT_ERR_ABANDONED);
+	pair_ask(&p, &next);
+	CU_ASSERT_EQUAL(h2_open(p.ask.h2), H2_STREAMS_MAX);
+	pair_free(&p);
+	free(visitors);
+	free(origins);
+}
+
+/* Takes back the bytes of one pull of the answering end, unread by the other. */
+static void pull_aside(struct h2_pair *p)
+{
+	uint8_t block[H2_QUANTUM + H2_FRAME_HEADER];
+
+	pair_watch(&p->answer, block, h2_pull(p->answer.h2, block, sizeof(block)));
+}
+
+static void small_first(void)
+{
+	struct half_script bulk, small, origins[2];
+	size_t between = 0, at;
+	struct h2_pair p;
+
+	pair_init(&p, origins, 2);
+	pair_ask(&p, &bulk);
+	bulk.keep_up = true;
+	script_grant(&bulk, 1000000);
+	script_get(&bulk, "GET");
+	pair_ask(&p, &small);
+	script_get(&small, "GET");
+	pair_run(&p);
+	h2_clock(p.ask.h2, 0, 0);
+	script_respond(&origins[0], 200, HEAD_LENGTH_UNKNOWN, false, "");
+	while (origins[0].sent < 2000000) {
+		script_send(&origins[0], 2000000 - origins[0].sent);
+		pair_run(&p);
+	}
+	script_send(&origins[0], 1000000);
+	at = p.answer.seen_count;
+	pull_aside(&p);
+	script_respond(&origins[1], 200, 2048, false, "");
+	script_send(&origins[1], 2048);
+	half_end(&origins[1].half, NULL);
+	pull_aside(&p);
+	pull_aside(&p);
+	while (at < p.answer.seen_count && p.answer.seen[at].type != FRAME_HEADERS_TYPE)
+		at++;
+	for (; at < p.answer.seen_count; at++) {
+		const struct h2_seen *f = &p.answer.seen[at];
+
+		if (f->type != FRAME_DATA_TYPE)
+			continue;
+		if (f->stream == 3)
+			break;
+		between++;
+	}
+	CU_ASSERT_TRUE(at < p.answer.seen_count);
+	CU_ASSERT_EQUAL(p.answer.seen[at].length, 2048);
+	CU_ASSERT_TRUE(between <= 1);
+	pair_free(&p);
+}
+
+/* A full pull is one frame of the quantum, whatever the stream has more. */
+static void quantum(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+	size_t at;
+
+	pair_init(&p, &origin, 1);
+	pair_ask(&p, &visitor);
+	script_grant(&visitor, 1000000);
+	script_get(&visitor, "GET");
+	pair_run(&p);
+	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	pair_run(&p);
+	at = p.answer.seen_count;
+	script_send(&origin, 50000);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(p.answer.seen_count, at + 4);
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(p.answer.seen[at + (size_t)i].length, H2_QUANTUM);
+	CU_ASSERT_EQUAL(p.answer.seen[at + 3].length, 50000 - 3 * H2_QUANTUM);
+	pair_free(&p);
+}
+
+static const struct unit_test tests[] = {
+	{"four visitors who read nothing do not block a fifth", stalled_visitors},
+	{"the end arrives behind a window that was used up", ends_behind_full_windows},
+	{"a response that has crossed is told to its end, however slowly it is taken", slow_reader},
+	{"who reads only after sending all gets an early response", early_response_to_who_reads_last},
+	{"the same when the response is larger than the window", early_response_larger_than_the_window},
+	{"a window doubles when a full one is taken within two round trips, and out of budget only", window_growth},
+	{"what a grown window allows is sent", grown_window_is_used},
+	{"without budget there are no streams, at either end, until some is given back", no_budget},
+	{"a budget is taken at every level or at none", parent_budget},
+	{"there are 1024 streams at once and no more", too_many_streams},
+	{"a small response starts after one quantum of a large one", small_first},
+	{"body leaves in frames of one quantum", quantum},
+};
+
+UNIT_MAIN("h2_flow", tests)
