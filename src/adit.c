@@ -22,6 +22,7 @@
 #include "conf/conf.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
+#include "io/tcp.h"
 #include "origin/tunnels.h"
 #include "session/dialer.h"
 
@@ -184,7 +185,7 @@ static void say_published(const struct client *c, const struct work *w, const st
 	}
 }
 
-static void on_published(void *owner, const struct wire_welcome *welcome)
+static void on_published(void *owner, const struct wire_welcome *welcome, const char *carrier, const char *why)
 {
 	struct work *w = owner;
 	struct client *c = w->client;
@@ -198,7 +199,7 @@ static void on_published(void *owner, const struct wire_welcome *welcome)
 		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
 		log_event(events_of(c), LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
 		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", origin),
-		          KV_Z("carrier", "direct"), KV_Z("server", welcome->agent));
+		          KV_Z("carrier", carrier), KV_Z("why", why), KV_Z("server", welcome->agent));
 	}
 	if (c->next == w) {
 		c->next = NULL;
@@ -304,6 +305,20 @@ static struct wire_hello *make_hello(const struct conf_client *c, struct log *lo
 	return h;
 }
 
+static unsigned carriers_of(enum conf_carrier c)
+{
+	switch (c) {
+	case CONF_CARRIER_DIRECT:
+		return LADDER_DIRECT;
+	case CONF_CARRIER_WS_H2:
+		return LADDER_WS_H2;
+	case CONF_CARRIER_WS_H1:
+		return LADDER_WS_H1;
+	default:
+		return LADDER_ALL;
+	}
+}
+
 /* Takes over `*conf`. NULL with a line in `e`. */
 static struct work *work_new(struct client *c, struct conf_client **conf, struct conf_error *e)
 {
@@ -317,8 +332,8 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	w->client = c;
 	w->conf = *conf;
 	*conf = NULL;
-	if (w->conf->carrier != CONF_CARRIER_AUTO && w->conf->carrier != CONF_CARRIER_DIRECT) {
-		snprintf(e->text, sizeof(e->text), "carrier: this version has direct only");
+	if (w->conf->carrier == CONF_CARRIER_POLL) {
+		snprintf(e->text, sizeof(e->text), "carrier: this version has direct, ws-h2 and ws-h1, not poll");
 		work_free(&w);
 		return NULL;
 	}
@@ -332,7 +347,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	o = (struct dialer_options){
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
-		.trace = c->trace, .heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .budget = &c->budget,
+		.trace = c->trace, .carriers = carriers_of(w->conf->carrier), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .budget = &c->budget,
 		.events = &dialer_events, .owner = w,
 	};
 	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
@@ -484,6 +499,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	tcp_raise_limit();
 	c.loop = loop_new();
 	if (c.loop && open_logs(&c, conf) == 0)
 		code = run(&c, &conf);

@@ -39,6 +39,7 @@
 #include "edge/dev.h"
 #include "edge/edge.h"
 #include "io/listener.h"
+#include "io/tcp.h"
 
 /** The far ends of a restart move at a random time within this. */
 #define DRAIN_SPREAD_MS 1000
@@ -98,7 +99,7 @@ static struct entrance *find_entrance(struct server *s, const struct conf_listen
 static struct tls_context *context_for(const struct conf_listen *l, struct conf_error *e)
 {
 	struct tls_error te;
-	struct tls_context *c = tls_context_server(l->certificate, l->key, TLS_OFFER_ADIT | TLS_OFFER_HTTP1, &te);
+	struct tls_context *c = tls_context_server(l->certificate, l->key, TLS_OFFER_ADIT | TLS_OFFER_H2 | TLS_OFFER_HTTP1, &te);
 
 	if (!c)
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
@@ -108,7 +109,9 @@ static struct tls_context *context_for(const struct conf_listen *l, struct conf_
 static int open_entrance(struct server *s, const struct conf_listen *l, struct tls_context *tls, struct entrance *out,
                          struct conf_error *e)
 {
-	const struct listener_options o = {.address = l->address, .tls = tls, .proxy_protocol = l->proxy_protocol};
+	const struct listener_options o = {
+		.address = l->address, .tls = tls, .proxy_protocol = l->proxy_protocol, .starved = edge_starved,
+	};
 	int err = listener_open(&out->listener, s->loop, &o, edge_accept, s->edge);
 
 	if (err) {
@@ -317,7 +320,7 @@ static int build(struct server *s)
 		.empty = on_empty, .owner = s,
 	};
 	struct edge_options e = {
-		.conf = c, .log = s->log, .access = s->access, .full = on_full, .empty = on_empty, .owner = s,
+		.conf = c, .log = s->log, .access = s->access, .budget = &s->budget, .full = on_full, .empty = on_empty, .owner = s,
 	};
 
 	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
@@ -406,6 +409,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	tcp_raise_limit();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {
 		if (s.loop)

@@ -4,6 +4,8 @@
  * The stacks, top to bottom; each is a stream made of the one below:
  *
  *     direct           link bytes ∘ HTTP/1.1 Upgrade: adit ∘ TLS ∘ TCP
+ *     ws-h1            link bytes ∘ ws ∘ HTTP/1.1 Upgrade: websocket ∘ TLS ∘ TCP
+ *     ws-h2            link bytes ∘ ws ∘ half_stream ∘ extended CONNECT on outer ∘ TLS ∘ TCP
  *
  * Contract: every carrier starts as an HTTP request to /_adit/v1/LINKID/KIND with the bearer token, so an ingress can
  * route and limit it and a stranger gets a 401 and nothing else. Nobody sends a link byte before the answer has come.
@@ -49,7 +51,6 @@ typedef void carrier_done_fn(void *arg, const struct carrier_result *r);
 /** One kind of carrier, adit's side. */
 struct carrier_kind {
 	const char *name;  /* as in --carrier and traces */
-	unsigned alpn;     /* TLS_OFFER_* that its connection offers */
 	/* Sets the carrier up over a connected stream, which it takes over. `done` is called once, from the loop, unless the
 	 * attempt is cancelled first. NULL: out of memory; the stream is the caller's still. */
 	struct carrier_attempt *(*start)(struct loop *l, struct stream *s, const struct carrier_target *t,
@@ -57,11 +58,17 @@ struct carrier_kind {
 	void (*cancel)(struct carrier_attempt **a);
 };
 
-extern const struct carrier_kind carrier_direct;
+extern const struct carrier_kind carrier_direct, carrier_ws_h1, carrier_ws_h2;
+
+/** For the kinds: fills `h` (initialised) with the request for /_adit/v1/LINKID/kind. 0 or ADIT_ERR_NOMEM. */
+int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol);
+/** What a refusal's status means, and the seconds of its Retry-After (0 = none). */
+int carrier_err_of_status(int status);
+unsigned carrier_retry_after(const struct head *h);
 
 /* ---- aditd's side */
 
-enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT };
+enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT, CARRIER_WS };
 
 /** Is this path one of the tunnel's own endpoints? CARRIER_NONE when not, or when its link id is malformed. */
 enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LINK_ID_HEX + 1]);

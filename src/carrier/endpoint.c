@@ -27,7 +27,9 @@ enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LIN
 		return CARRIER_NONE;
 	memcpy(link_id, id.p, id.n);
 	link_id[id.n] = '\0';
-	return str_eq(kind, STR("direct")) ? CARRIER_DIRECT : CARRIER_NONE;
+	if (str_eq(kind, STR("direct")))
+		return CARRIER_DIRECT;
+	return str_eq(kind, STR("ws")) ? CARRIER_WS : CARRIER_NONE;
 }
 
 struct str carrier_bearer(const struct head *h)

@@ -32,6 +32,8 @@ struct half_stream {
 	int aborted;        /* why the peer gave up, 0 = it did not */
 	bool paused, short_write, spoilt;
 	struct task tell_readable, tell_writable;
+	void (*on_stop)(void *arg);
+	void *on_stop_arg;
 };
 
 static struct half_stream *of_stream(const struct stream *s)
@@ -260,6 +262,8 @@ static void half_stream_stop(struct stream *s)
 	/* last: the peer may have answered */
 	task_cancel(s->loop, &hs->tell_readable);
 	task_cancel(s->loop, &hs->tell_writable);
+	if (hs->on_stop)
+		hs->on_stop(hs->on_stop_arg);
 }
 
 static void half_stream_destroy(struct stream *s)
@@ -315,4 +319,12 @@ struct stream *half_stream_new(struct loop *l, struct half *peer, const struct a
 struct half *half_stream_half(struct stream *s)
 {
 	return &of_stream(s)->half;
+}
+
+void half_stream_on_stop(struct stream *s, void (*fn)(void *arg), void *arg)
+{
+	struct half_stream *hs = of_stream(s);
+
+	hs->on_stop = fn;
+	hs->on_stop_arg = arg;
 }

@@ -77,7 +77,7 @@ static const struct edge_h1_events events = {on_request, NULL, on_closed};
 void admin_accept(void *arg, struct stream *s)
 {
 	struct admin *a = arg;
-	struct edge_h1 *c = a->count < ADMIN_CONNECTIONS_MAX ? edge_h1_new(a->loop, s, &events, a) : NULL;
+	struct edge_h1 *c = a->count < ADMIN_CONNECTIONS_MAX ? edge_h1_new(a->loop, s, NULL, &events, a) : NULL;
 
 	if (!c) {
 		stream_free(&s);

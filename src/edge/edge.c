@@ -8,6 +8,9 @@
 #include "carrier/carrier.h"
 #include "edge/auth.h"
 #include "edge/edge_h1.h"
+#include "edge/edge_h2.h"
+#include "edge/endpoint.h"
+#include "edge/greet.h"
 #include "exchange/exchange.h"
 #include "http/forward.h"
 #include "http/page.h"
@@ -19,21 +22,20 @@
 #define EDGE_EVICT_LOOK 64
 /** While full, it is tried so often to make room. */
 #define EDGE_FULL_MS 500
+/** Between two records that descriptors are lacking. */
+#define EDGE_STARVED_MS 10000
 
 struct edge {
 	struct loop *loop;
 	struct edge_options o;
-	struct list visitors;
-	unsigned count;
+	struct endpoint endpoint;
+	struct list greetings;   /* connections whose protocol is still to be seen */
+	struct list visitors;    /* HTTP/1.1 */
+	struct list h2_visitors;
+	unsigned count;          /* all of them */
 	struct timer again; /* while full */
-	bool full, draining;
-};
-
-/* A carrier on its way from an HTTP connection to accept. */
-struct carrier_arrival {
-	struct edge *edge;
-	char link_id[CARRIER_LINK_ID_HEX + 1];
-	uint8_t token[SHA256_LEN];
+	uint64_t starved_ms; /* when that was last told */
+	bool full;
 };
 
 /* ---- requests for a tunnel */
@@ -66,10 +68,10 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 
 static const struct exchange_events exchange_events = {route, exchange_done};
 
-static void to_tunnel(struct edge *e, struct edge_h1 *c, struct head *h, bool bodyless, const char *name, bool trusted)
+static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, bool bodyless, const char *name,
+                      bool trusted)
 {
-	const struct stream *s = edge_h1_stream(c);
-	const struct forward_visitor v = {str_of(s->peer.ip), s->tls, trusted};
+	const struct forward_visitor v = {str_of(from->stream->peer.ip), from->stream->tls, trusted};
 	struct str client = forward_client(h, &v);
 	char visitor[ADDRESS_TEXT_MAX];
 	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor};
@@ -77,7 +79,7 @@ static void to_tunnel(struct edge *e, struct edge_h1 *c, struct head *h, bool bo
 	int err;
 
 	snprintf(visitor, sizeof(visitor), "%.*s", STR_ARG(client));
-	x = exchange_new(&o, edge_h1_half(c));
+	x = exchange_new(&o, from->asking);
 	if (!x)
 		return;
 	forward_strip(&h->fields);
@@ -91,91 +93,11 @@ static void to_tunnel(struct edge *e, struct edge_h1 *c, struct head *h, bool bo
 		exchange_begin(x, h, bodyless);
 }
 
-/* ---- requests for the tunnel's own endpoints */
-
-static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *rest)
-{
-	struct carrier_arrival *a = arg;
-
-	if (s)
-		acceptor_take(a->edge->o.acceptor, s, lead, rest, a->link_id, a->token);
-	free(a);
-}
-
-static int version_field(struct head *h)
-{
-	return fields_add(&h->fields, STR("adit-version"), STR(CARRIER_VERSION));
-}
-
-static void switch_to_carrier(struct edge *e, struct edge_h1 *c, const char *link_id, const struct conf_token *t)
-{
-	struct carrier_arrival *a = malloc(sizeof(*a));
-	struct head h;
-	int err;
-
-	if (!a)
-		return;
-	a->edge = e;
-	memcpy(a->link_id, link_id, sizeof(a->link_id));
-	memcpy(a->token, t->sha256, SHA256_LEN);
-	head_init(&h);
-	h.status = 101;
-	err = head_set(&h, HEAD_PROTOCOL, STR("adit"));
-	err |= version_field(&h);
-	if (err)
-		free(a);
-	else
-		edge_h1_switch(c, &h, arrived, a);
-	head_free(&h);
-}
-
-static void answer(struct edge *e, struct edge_h1 *c, int status, const char *text, const char *retry_after)
-{
-	struct page *p = malloc(sizeof(*p));
-
-	/* strangers come by all the time; that a tunnel of ours is turned away is worth more attention */
-	log_event(e->o.log, status == 401 || status == 404 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "link.refused",
-	          KV_Z("address", edge_h1_stream(c)->peer.ip), KV_I64("code", status), KV_Z("reason", text));
-	if (!p)
-		return;
-	if (page_text(p, status, text) == 0) {
-		version_field(&p->head);
-		if (status == 401)
-			fields_add(&p->head.fields, STR("www-authenticate"), STR("Bearer realm=\"adit\""));
-		if (retry_after)
-			fields_add(&p->head.fields, STR("retry-after"), str_of(retry_after));
-		page_reply(p, edge_h1_half(c), false);
-		page_free(p);
-	}
-	free(p);
-}
-
-static void to_endpoint(struct edge *e, struct edge_h1 *c, struct head *h)
-{
-	char id[CARRIER_LINK_ID_HEX + 1];
-	enum carrier_endpoint kind = carrier_endpoint(head_get(h, HEAD_PATH), id);
-	const struct conf_token *t = auth_token(e->o.conf, carrier_bearer(h));
-
-	if (!t)
-		answer(e, c, 401, "this token is not known here", NULL);
-	else if (kind == CARRIER_NONE)
-		answer(e, c, 404, "no such tunnel endpoint", NULL);
-	else if (!str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit")))
-		answer(e, c, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
-	else if (e->draining)
-		answer(e, c, 503, "the tunnel server is shutting down", "1");
-	else if (!acceptor_has_room(e->o.acceptor, t))
-		answer(e, c, 429, "this token has too many links", "5");
-	else
-		switch_to_carrier(e, c, id, t);
-}
-
 /* ---- connections */
 
-static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
+static void on_request(struct edge *e, const struct visit *v, struct head *h, bool bodyless)
 {
-	struct edge *e = owner;
-	bool trusted = conf_trusts(e->o.conf, edge_h1_stream(c)->peer.ip);
+	bool trusted = conf_trusts(e->o.conf, v->stream->peer.ip);
 	char name[256];
 	bool known;
 
@@ -183,11 +105,25 @@ static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool body
 	if (carrier_path(head_get(h, HEAD_PATH))) {
 		registry_find(e->o.registry, str_of(name), &known);
 		if (!known && !(name[0] && auth_claimable(e->o.conf, name))) {
-			to_endpoint(e, c, h);
+			endpoint_serve(&e->endpoint, v, h);
 			return;
 		}
 	}
-	to_tunnel(e, c, h, bodyless, name, trusted);
+	to_tunnel(e, v, h, bodyless, name, trusted);
+}
+
+static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
+{
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c};
+
+	on_request(owner, &v, h, bodyless);
+}
+
+static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
+{
+	const struct visit v = {asking, edge_h2_stream(c), NULL};
+
+	on_request(owner, &v, h, bodyless);
 }
 
 static void update_full(struct edge *e)
@@ -209,9 +145,11 @@ static void update_full(struct edge *e)
  * Those with a request that are met on the way move behind, so that the next look begins elsewhere. */
 static bool evict_one(struct edge *e)
 {
-	unsigned look = e->count < EDGE_EVICT_LOOK ? e->count : EDGE_EVICT_LOOK;
+	unsigned look = EDGE_EVICT_LOOK;
 
-	while (look--) {
+	if (greet_evict(&e->greetings))
+		return true;
+	while (look-- && !list_empty(&e->visitors)) {
 		struct list *node = e->visitors.next;
 
 		if (edge_h1_evict(edge_h1_of_node(node)))
@@ -220,6 +158,20 @@ static bool evict_one(struct edge *e)
 		list_append(&e->visitors, node);
 	}
 	return false;
+}
+
+void edge_starved(void *arg)
+{
+	struct edge *e = arg;
+	uint64_t now = loop_ms(e->loop);
+	unsigned gone = 0;
+
+	while (gone < EDGE_SLACK && evict_one(e))
+		gone++;
+	if (e->starved_ms && now - e->starved_ms < EDGE_STARVED_MS)
+		return;
+	e->starved_ms = now;
+	log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
 }
 
 static void look_again(void *arg)
@@ -232,15 +184,24 @@ static void look_again(void *arg)
 		timer_set(&e->again, EDGE_FULL_MS);
 }
 
-static void on_closed(void *owner, struct edge_h1 *c)
+static void one_less(struct edge *e)
 {
-	struct edge *e = owner;
-
-	(void)c;
 	e->count--;
 	update_full(e);
-	if (e->draining && !e->count && e->o.empty)
+	if (e->endpoint.draining && !e->count && e->o.empty)
 		e->o.empty(e->o.owner);
+}
+
+static void on_h1_closed(void *owner, struct edge_h1 *c)
+{
+	(void)c;
+	one_less(owner);
+}
+
+static void on_h2_closed(void *owner, struct edge_h2 *c)
+{
+	(void)c;
+	one_less(owner);
 }
 
 static void on_refused(void *owner, struct edge_h1 *c, int err)
@@ -251,21 +212,45 @@ static void on_refused(void *owner, struct edge_h1 *c, int err)
 	          KV_I64("status", err_status(err)), KV_Z("error", err_text(err)));
 }
 
-static const struct edge_h1_events h1_events = {on_request, on_refused, on_closed};
+static const struct edge_h1_events h1_events = {on_h1_request, on_refused, on_h1_closed};
+static const struct edge_h2_events h2_events = {on_h2_request, on_h2_closed};
+
+static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
+{
+	struct edge *e = arg;
+	struct edge_h1 *c1 = NULL;
+	struct edge_h2 *c2 = NULL;
+
+	if (h2)
+		c2 = edge_h2_new(e->loop, s, first, e->o.budget, &h2_events, e);
+	else
+		c1 = edge_h1_new(e->loop, s, first, &h1_events, e);
+	if (c1)
+		list_append(&e->visitors, edge_h1_node(c1));
+	if (c2)
+		list_append(&e->h2_visitors, edge_h2_node(c2));
+	if (!c1 && !c2) {
+		stream_free(&s);
+		one_less(e);
+	}
+}
+
+static void on_greeting_gone(void *arg)
+{
+	one_less(arg);
+}
 
 void edge_accept(void *arg, struct stream *s)
 {
 	struct edge *e = arg;
-	struct edge_h1 *c = e->draining ? NULL : edge_h1_new(e->loop, s, &h1_events, e);
 
-	if (!c) {
+	if (e->endpoint.draining || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
 	}
-	/* the newcomer is in the list only afterwards: it is not what makes room */
+	/* the newcomer is not what makes room */
 	if (e->count + 1 >= e->o.conf->max_visitors)
 		evict_one(e);
-	list_append(&e->visitors, edge_h1_node(c));
 	e->count++;
 	update_full(e);
 }
@@ -278,7 +263,10 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		return NULL;
 	e->loop = l;
 	e->o = *o;
+	e->endpoint = (struct endpoint){l, o->acceptor, o->conf, o->log, false};
+	list_init(&e->greetings);
 	list_init(&e->visitors);
+	list_init(&e->h2_visitors);
 	timer_init(&e->again, l, look_again, e);
 	return e;
 }
@@ -295,6 +283,12 @@ void edge_free(struct edge **ep)
 
 		edge_h1_free(&c);
 	}
+	while (!list_empty(&e->h2_visitors)) {
+		struct edge_h2 *c = edge_h2_of_node(e->h2_visitors.next);
+
+		edge_h2_free(&c);
+	}
+	greet_drop_all(&e->greetings);
 	timer_stop(&e->again);
 	free(e);
 }
@@ -302,6 +296,7 @@ void edge_free(struct edge **ep)
 void edge_set_conf(struct edge *e, const struct conf_server *conf)
 {
 	e->o.conf = conf;
+	e->endpoint.conf = conf;
 	update_full(e);
 }
 
@@ -309,7 +304,7 @@ void edge_drain(struct edge *e)
 {
 	struct list *at, *tmp;
 
-	e->draining = true;
+	e->endpoint.draining = true;
 	list_each(at, tmp, &e->visitors)
 		edge_h1_drain(edge_h1_of_node(at));
 }

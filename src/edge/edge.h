@@ -21,6 +21,7 @@ struct edge_options {
 	struct acceptor *acceptor;
 	const struct conf_server *conf;
 	struct log *log, *access;
+	struct budget *budget;          /* the process's, for HTTP/2 visitors' windows */
 	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);
 	/* Draining, and the last visitor has gone; may be NULL. */
@@ -35,6 +36,9 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf);
 
 /** A connection that a listener accepted; takes it over. `arg` is the edge (a listener_accept_fn). */
 void edge_accept(void *arg, struct stream *s);
+
+/** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
+void edge_starved(void *arg);
 
 /** Ends the connections without a request; running ones end with `Connection: close`. */
 void edge_drain(struct edge *e);

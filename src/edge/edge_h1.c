@@ -377,6 +377,8 @@ static void on_timer(void *arg)
 		timer_set(&c->timer, EDGE_H1_LINGER_MS);
 	else if (c->wait == H1C_WAIT_HEAD || (c->wait == H1C_WAIT_BODY && !c->response_begun))
 		edge_h1_refuse(c, ADIT_ERR_SLOW, "");
+	else if (c->wait == H1C_WAIT_IDLE && stream_unsent(c->stream))
+		edge_h1_linger(c);
 	else
 		edge_h1_close(c, ADIT_ERR_SLOW);
 }
@@ -413,7 +415,8 @@ void edge_h1_switch(struct edge_h1 *c, const struct head *h, edge_h1_switched_fn
 
 /* ---- life */
 
-struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_h1_events *events, void *owner)
+struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first, const struct edge_h1_events *events,
+                            void *owner)
 {
 	struct edge_h1 *c = calloc(1, sizeof(*c));
 
@@ -438,7 +441,12 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_
 	c->wait = H1C_WAIT_IDLE;
 	timer_set(&c->timer, EDGE_H1_HEAD_MS); /* shorter than between requests; a TLS handshake is in it */
 	stream_own(s, &stream_handler, c);
-	stream_pause(s, false);
+	if (first && first->len) {
+		buf_splice(&c->in, first);
+		task_post(l, &c->resume);
+	} else {
+		stream_pause(s, false);
+	}
 	return c;
 }
 

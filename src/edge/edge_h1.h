@@ -48,8 +48,10 @@ struct edge_h1_events {
 	void (*closed)(void *owner, struct edge_h1 *c);
 };
 
-/** Takes over the stream. NULL: out of memory, the stream is the caller's still. */
-struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, const struct edge_h1_events *events, void *owner);
+/** Takes over the stream; `first` (may be NULL) was read from it already and is emptied. NULL: out of memory, the stream
+ *  is the caller's still. */
+struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first, const struct edge_h1_events *events,
+                            void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
 /** No request after the one that runs; a connection without one closes now. */

@@ -15,7 +15,8 @@ struct greeting {
 	struct stream *stream;
 	struct timer timer;
 	struct buf first;
-	greet_fn *fn, *gone;
+	greet_fn *fn;
+	greet_gone_fn *gone;
 	void *arg;
 };
 
@@ -29,11 +30,12 @@ static void release(struct greeting *g)
 
 static void drop(struct greeting *g)
 {
-	struct stream *s = g->stream;
+	greet_gone_fn *gone = g->gone;
+	void *arg = g->arg;
 
-	stream_free(&s);
-	g->gone(g->arg, NULL, NULL, false);
+	stream_free(&g->stream);
 	release(g);
+	gone(arg);
 }
 
 static void decide(struct greeting *g, bool h2)
@@ -89,7 +91,7 @@ static void on_timeout(void *arg)
 	drop(arg);
 }
 
-int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_fn *gone, void *arg)
+int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *gone, void *arg)
 {
 	struct greeting *g = calloc(1, sizeof(*g));
 
@@ -108,8 +110,20 @@ int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_fn *gone, 
 	return 0;
 }
 
+bool greet_evict(struct list *waiting)
+{
+	if (list_empty(waiting))
+		return false;
+	drop(container_of(waiting->next, struct greeting, node));
+	return true;
+}
+
 void greet_drop_all(struct list *waiting)
 {
-	while (!list_empty(waiting))
-		drop(container_of(waiting->next, struct greeting, node));
+	while (!list_empty(waiting)) {
+		struct greeting *g = container_of(waiting->next, struct greeting, node);
+
+		stream_free(&g->stream);
+		release(g);
+	}
 }

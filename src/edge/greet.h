@@ -14,10 +14,14 @@
 
 /** `s` is the receiver's; `first` holds what was read from it, and the receiver empties it. */
 typedef void greet_fn(void *arg, struct stream *s, struct buf *first, bool h2);
+/** It was closed before it was decided. */
+typedef void greet_gone_fn(void *arg);
 
-/** Takes over `s`. It stands in `waiting` until it is decided (`fn`) or closed (`gone`, with nulls). 0 or ADIT_ERR_NOMEM with `s` the caller's still. */
-int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_fn *gone, void *arg);
-/** Closes all that wait. */
+/** Takes over `s`. It stands in `waiting` until it is decided (`fn`) or closed (`gone`). 0 or ADIT_ERR_NOMEM with `s` the caller's still. */
+int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *gone, void *arg);
+/** Closes the one that has waited longest; false when none waits. */
+bool greet_evict(struct list *waiting);
+/** Closes all that wait; `gone` is not called. */
 void greet_drop_all(struct list *waiting);
 
 #endif

@@ -3,18 +3,30 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "session/session.h"
 
 /** Buckets at first; doubled when there are as many names. */
 #define BUCKETS_MIN 64
 #define NAME_MAX_LEN 255
+/** Lists of seats by session, so that a session that goes is not looked for under every name. A power of two. */
+#define SEAT_LISTS 1024
+
+struct entry;
+
+/* One session's part in one name. */
+struct seat {
+	struct list node; /* among those of its session, and of others with the same hash */
+	struct session *session;
+	struct entry *entry;
+};
 
 struct entry {
 	struct entry *next; /* in its bucket */
 	uint32_t hash;
 	unsigned count;
 	uint8_t token[SHA256_LEN];
-	struct session *session[REGISTRY_SHARE_MAX];
+	struct seat *seat[REGISTRY_SHARE_MAX];
 	size_t name_len;
 	char name[];
 };
@@ -22,6 +34,7 @@ struct entry {
 struct registry {
 	struct entry **bucket;
 	size_t buckets, names;
+	struct list seats[SEAT_LISTS];
 };
 
 /* FNV-1a; the names are those that tokens may claim, so nobody can fill one bucket at will. */
@@ -34,12 +47,21 @@ static uint32_t hash_of(struct str s)
 	return h;
 }
 
+static struct list *seats_of(struct registry *r, const struct session *s)
+{
+	uint32_t h = (uint32_t)((uintptr_t)s >> 4) * 2654435761u;
+
+	return &r->seats[h / (UINT32_MAX / SEAT_LISTS + 1)];
+}
+
 struct registry *registry_new(void)
 {
 	struct registry *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
+	for (size_t i = 0; i < SEAT_LISTS; i++)
+		list_init(&r->seats[i]);
 	r->buckets = BUCKETS_MIN;
 	r->bucket = calloc(r->buckets, sizeof(*r->bucket));
 	if (!r->bucket) {
@@ -61,6 +83,8 @@ void registry_free(struct registry **rp)
 			struct entry *e = r->bucket[i];
 
 			r->bucket[i] = e->next;
+			while (e->count)
+				free(e->seat[--e->count]);
 			free(e);
 		}
 	}
@@ -119,14 +143,39 @@ static struct entry *insert(struct registry *r, struct str name)
 static bool has(const struct entry *e, const struct session *s)
 {
 	for (unsigned i = 0; i < e->count; i++)
-		if (e->session[i] == s)
+		if (e->seat[i]->session == s)
 			return true;
 	return false;
+}
+
+static int take_seat(struct registry *r, struct entry *e, struct session *s)
+{
+	struct seat *seat = malloc(sizeof(*seat));
+
+	if (!seat)
+		return ADIT_ERR_NOMEM;
+	seat->session = s;
+	seat->entry = e;
+	list_append(seats_of(r, s), &seat->node);
+	e->seat[e->count++] = seat;
+	return 0;
+}
+
+static void forget(struct registry *r, struct entry *e)
+{
+	struct entry **at = &r->bucket[e->hash % r->buckets];
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	r->names--;
+	free(e);
 }
 
 int registry_add(struct registry *r, const char *name, const uint8_t token[SHA256_LEN], struct session *s)
 {
 	struct entry *e = lookup(r, str_of(name));
+	int err;
 
 	if (e && has(e, s))
 		return 0;
@@ -139,35 +188,35 @@ int registry_add(struct registry *r, const char *name, const uint8_t token[SHA25
 	if (!e)
 		return ADIT_ERR_NOMEM;
 	memcpy(e->token, token, SHA256_LEN);
-	e->session[e->count++] = s;
-	return 0;
+	err = take_seat(r, e, s);
+	if (!e->count)
+		forget(r, e);
+	return err;
 }
 
-static void remove_from(struct entry *e, const struct session *s)
+static void leave(struct registry *r, struct seat *seat)
 {
-	for (unsigned i = 0; i < e->count;) {
-		if (e->session[i] == s)
-			e->session[i] = e->session[--e->count];
-		else
-			i++;
-	}
+	struct entry *e = seat->entry;
+	unsigned i = 0;
+
+	while (e->seat[i] != seat)
+		i++;
+	e->seat[i] = e->seat[--e->count];
+	list_remove(&seat->node);
+	free(seat);
+	if (!e->count)
+		forget(r, e);
 }
 
 void registry_remove(struct registry *r, const struct session *s)
 {
-	for (size_t i = 0; i < r->buckets; i++) {
-		for (struct entry **at = &r->bucket[i]; *at;) {
-			struct entry *e = *at;
+	struct list *at, *tmp, *all = seats_of(r, s);
 
-			remove_from(e, s);
-			if (e->count) {
-				at = &e->next;
-				continue;
-			}
-			*at = e->next;
-			r->names--;
-			free(e);
-		}
+	list_each(at, tmp, all) {
+		struct seat *seat = container_of(at, struct seat, node);
+
+		if (seat->session == s)
+			leave(r, seat);
 	}
 }
 
@@ -178,7 +227,7 @@ struct session *registry_find(struct registry *r, struct str name, bool *known)
 
 	*known = e != NULL;
 	for (unsigned i = 0; e && i < e->count; i++) {
-		struct session *s = e->session[i];
+		struct session *s = e->seat[i]->session;
 
 		if (!session_leaving(s) && (!best || session_open(s) < session_open(best)))
 			best = s;

@@ -28,13 +28,13 @@ int registry_add(struct registry *r, const char *name, const uint8_t token[SHA25
 /** Takes this session out of every name it has. */
 void registry_remove(struct registry *r, const struct session *s);
 
-/** The session with the fewest requests in flight among those that take new ones; NULL with *known telling whether the
- *  name has any link at all. `name` in lower case. */
+/** The session with the fewest requests in flight among those that take new ones; NULL with *known telling whether
+ *  the name has any link at all. `name` in lower case. */
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 
 /**
  * The name a host stands for: "shop" for shop.DOMAIN, the host itself for a custom domain, "" for DOMAIN, for names
- * deeper below it, for hosts without a dot and for hosts of more than 255 bytes. Writes lower case into `out` (256 bytes).
+ * deeper below it, for hosts without a dot and for those of more than 255 bytes. Writes lower case into `out`.
  */
 void registry_name_of(struct str host, const char *domain, char out[256]);
 

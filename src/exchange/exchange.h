@@ -42,8 +42,8 @@ struct exchange_report {
 struct exchange;
 
 struct exchange_events {
-	/* Where to: the half that answers, not yet linked, or NULL with `*err`. It may edit `h`, and call exchange_name and
-	 * exchange_detail. */
+	/* Where to: the half that answers, not yet linked, or NULL with `*err`. It may edit `h`, and call exchange_name
+	 * and exchange_detail. */
 	struct half *(*route)(void *arg, struct exchange *x, struct head *h, int *err);
 	void (*done)(void *arg, const struct exchange_report *r);
 };
@@ -61,7 +61,7 @@ struct exchange_options {
  */
 struct exchange *exchange_new(const struct exchange_options *o, struct half *asking);
 
-/** The request's head: routes it and passes it on. `h` may be edited by route. When `bodyless`, half_end follows as usual. */
+/** The request's head: routes it and passes it on. Route may edit `h`. When `bodyless`, half_end follows as usual. */
 void exchange_begin(struct exchange *x, struct head *h, bool bodyless);
 
 /** Instead of exchange_begin: answers at once with that error's page. */

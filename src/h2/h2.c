@@ -66,8 +66,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 }
 
 /* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). */
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                             const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                             size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct h2 *h = arg;
 
@@ -349,7 +349,7 @@ static int make_session(struct h2 *h)
 	nghttp2_option_set_peer_max_concurrent_streams(o, H2_STREAMS_MAX);
 	nghttp2_option_set_max_deflate_dynamic_table_size(o, H2_HEADER_TABLE);
 #ifdef HAVE_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT
-	/* the guard against rapid resets would end the tunnel at the 1001st visitor who cancels; the edge limits visitors */
+	/* the guard against rapid resets would end the tunnel at the 1001st visitor who cancels; the edge limits them */
 	if (h->tunnel)
 		nghttp2_option_set_stream_reset_rate_limit(o, TUNNEL_RESET_BURST, TUNNEL_RESET_RATE);
 #endif

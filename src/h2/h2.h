@@ -7,9 +7,9 @@
  *  - The connection window never waits for consumers; memory is bounded by the granted stream windows (budget).
  *  - Who sends next is decided by sched, one quantum at a time.
  *
- * Canonical heads: an upgrade is a GET with HEAD_PROTOCOL set, answered by 101, here as in HTTP/1.1; on the wire it is
- * RFC 8441's extended CONNECT, answered by 200. Another 2xx answer to an upgrade (the origin ignored it) travels on a
- * tunnel as 200 with the field adit-status.
+ * Canonical heads: an upgrade is a GET with HEAD_PROTOCOL set, answered by 101, here as in HTTP/1.1; on the wire it
+ * is RFC 8441's extended CONNECT, answered by 200. Another 2xx answer to an upgrade (the origin ignored it) travels on
+ * a tunnel as 200 with the field adit-status; a stranger gets it as 502, for any 2xx would tell it that it may begin.
  */
 #ifndef ADIT_H2_H2_H
 #define ADIT_H2_H2_H
@@ -82,7 +82,7 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
 
-/** Sends GOAWAY: streams that run, and requests that are on their way here meanwhile, go on; the far end opens no more. */
+/** Sends GOAWAY: streams that run, and requests that are on their way here, go on; the far end opens no more. */
 void h2_goaway(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);

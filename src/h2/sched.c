@@ -58,11 +58,3 @@ struct sched_entry *sched_next(struct sched *s)
 	list_remove(&e->node);
 	return e;
 }
-
-bool sched_empty(const struct sched *s)
-{
-	for (int i = 0; i < SCHED_CLASSES; i++)
-		if (!list_empty(&s->ready[i]))
-			return false;
-	return true;
-}

@@ -39,6 +39,5 @@ void sched_add(struct sched *s, struct sched_entry *e);
 void sched_remove(struct sched_entry *e);
 /** Takes out the one to send now, NULL when none waits. */
 struct sched_entry *sched_next(struct sched *s);
-bool sched_empty(const struct sched *s);
 
 #endif

@@ -126,7 +126,8 @@ static int submit_response(struct h2_stream *s, const struct head *h, const nght
 	if (ignored && s->h2->tunnel) {
 		struct str text = str_of_u64((uint64_t)h->status, other);
 
-		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)(uintptr_t)text.p, 11, text.n, NGHTTP2_NV_FLAG_NONE};
+		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)(uintptr_t)text.p, 11, text.n,
+		                        NGHTTP2_NV_FLAG_NONE};
 	}
 	if (h->status >= 200 || h->status == 101)
 		return nghttp2_submit_response(s->h2->session, s->id, nva, n, source);

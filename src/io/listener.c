@@ -24,6 +24,7 @@ struct listener {
 	bool paused, proxy_protocol;
 	struct tls_context *tls;
 	listener_accept_fn *fn;
+	void (*starved)(void *arg);
 	void *arg;
 	struct proxyproto_queue waiting; /* connections whose PROXY header is still to come */
 	char *unix_path;
@@ -195,6 +196,9 @@ static void on_connection(struct ev_loop *ev, ev_io *w, int revents)
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			timer_set(&l->pause, LISTENER_PAUSE_MS);
 			update(l);
+			if (l->starved)
+				l->starved(l->arg);
+			return;
 		}
 		/* anything else is that one connection's misfortune, or nothing more to accept */
 		if (errno != ECONNABORTED && errno != EINTR)
@@ -235,6 +239,7 @@ int listener_open(struct listener **out, struct loop *loop, const struct listene
 	l->loop = loop;
 	l->fn = fn;
 	l->arg = arg;
+	l->starved = o->starved;
 	l->proxy_protocol = o->proxy_protocol;
 	l->tls = o->tls ? tls_context_ref(o->tls) : NULL;
 	proxyproto_init(&l->waiting);

@@ -19,12 +19,14 @@ struct listener_options {
 	const char *address;       /* "127.0.0.1:8080", "[::1]:0", ":8080" (every address), "unix:/path" */
 	struct tls_context *tls;   /* NULL = plain; the listener keeps a reference */
 	bool proxy_protocol;       /* each connection begins with a PROXY header, version 1 or 2; others are closed */
+	/* Nothing can be accepted for want of descriptors or memory; it is tried again after a pause. May be NULL. */
+	void (*starved)(void *arg);
 };
 
 /** Takes over `s`. For TLS the handshake has yet to happen: the first reads drive it. */
 typedef void listener_accept_fn(void *arg, struct stream *s);
 
-/** 0; ADIT_ERR_INVALID for an address that cannot be read; or why binding failed (ADIT_ERR_SYS: errno says more). */
+/** `arg` is for `fn` and `starved`. 0; ADIT_ERR_INVALID for an address that cannot be read; or why binding failed (ADIT_ERR_SYS: errno says more). */
 int listener_open(struct listener **out, struct loop *l, const struct listener_options *o, listener_accept_fn *fn,
                   void *arg);
 void listener_close(struct listener **l);

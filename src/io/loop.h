@@ -26,7 +26,7 @@ struct task {
 	struct list node; /* unlinked, or zero before its first use */
 };
 
-/** One deadline. Embed it. Clearing it or moving it later costs nothing: the loop looks again when the old one comes. */
+/** One deadline. Embed it. Clearing it or moving it later costs nothing: the loop looks when the old one comes. */
 struct timer {
 	void (*fn)(void *arg);
 	void *arg;

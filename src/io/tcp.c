@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -86,6 +87,16 @@ void address_from(struct address *out, const struct sockaddr *sa)
 	} else {
 		snprintf(out->ip, sizeof(out->ip), "unix");
 	}
+}
+
+void tcp_raise_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
 }
 
 static void set_int(int fd, int level, int option, int value)

@@ -32,6 +32,9 @@ void address_from(struct address *out, const struct sockaddr *sa);
 /** Maps what connect, accept, send and recv leave in errno to ADIT_ERR_*. */
 int tcp_error(int errnum);
 
+/** Lets this process have as many descriptors as the system allows it: the usual soft limit of 1024 is select's. */
+void tcp_raise_limit(void);
+
 /** Options for latency and liveness on a connected TCP socket; failures are ignored, for Unix sockets have none. */
 void tcp_tune(int fd);
 

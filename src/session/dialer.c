@@ -7,20 +7,18 @@
 #include "base/err.h"
 #include "session/backoff.h"
 
-enum dialer_state {
-	DIALER_IDLE, DIALER_DIALLING, DIALER_UPGRADING, DIALER_GREETING, DIALER_UP, DIALER_WAITING, DIALER_REFUSED
-};
+enum dialer_state { DIALER_IDLE, DIALER_CLIMBING, DIALER_GREETING, DIALER_UP, DIALER_WAITING, DIALER_REFUSED };
 
-static const char *const state_names[] = {"idle", "dialling", "upgrading", "greeting", "up", "waiting", "refused"};
+static const char *const state_names[] = {"idle", "climbing", "greeting", "up", "waiting", "refused"};
 
 struct dialer {
 	struct loop *loop;
 	struct dialer_options o;
 	enum dialer_state state;
-	const struct carrier_kind *kind;
-	struct dial *dial;
-	struct carrier_attempt *attempt;
+	struct ladder *ladder;
 	struct session *session;
+	unsigned carrier;  /* the one that the session runs on, LADDER_* */
+	char why[LADDER_WHY_MAX]; /* and why not a better one */
 	struct timer timer; /* the next attempt, or the greeting's budget */
 	struct backoff backoff;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
@@ -36,9 +34,7 @@ static void go(struct dialer *d, enum dialer_state to)
 
 static void drop_attempt(struct dialer *d)
 {
-	dial_cancel(&d->dial);
-	if (d->attempt)
-		d->kind->cancel(&d->attempt);
+	ladder_cancel(&d->ladder);
 	session_free(&d->session, ADIT_ERR_LINK_LOST);
 	timer_clear(&d->timer);
 }
@@ -87,7 +83,7 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 		backoff_reset(&d->backoff);
 		go(d, DIALER_UP);
 		link_ping(session_link(d->session), loop_ms(d->loop));
-		d->o.events->published(d->o.owner, w);
+		d->o.events->published(d->o.owner, w, ladder_name(d->carrier), d->why);
 	}
 	if (w)
 		secret_wipe(w, sizeof(*w));
@@ -154,15 +150,19 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 		again(d, err, "", 0);
 }
 
-/* ---- dialling and upgrading */
+/* ---- climbing */
 
-static void on_carrier(void *arg, const struct carrier_result *r)
+static void on_carrier(void *arg, const struct carrier_result *r, unsigned carrier, const char *why)
 {
 	struct dialer *d = arg;
 	char detail[CARRIER_DETAIL_MAX + 64];
 
-	d->attempt = NULL;
+	d->ladder = NULL;
+	d->carrier = carrier;
+	snprintf(d->why, sizeof(d->why), "%s", why);
 	if (!r->err) {
+		log_event(d->o.trace, LOG_LEVEL_INFO, "carrier", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(carrier)),
+		          KV_Z("why", why));
 		greet(d, r->stream, r->rest);
 		return;
 	}
@@ -176,38 +176,20 @@ static void on_carrier(void *arg, const struct carrier_result *r)
 		again(d, r->err, detail, r->ours ? r->retry_after : 0);
 }
 
-static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
+static void climb(struct dialer *d)
 {
-	struct dialer *d = arg;
-	struct carrier_target t = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent};
-
-	d->dial = NULL;
-	if (err) {
-		again(d, err, detail, 0);
-		return;
-	}
-	go(d, DIALER_UPGRADING);
-	log_event(d->o.trace, LOG_LEVEL_INFO, "connected", KV_Z("link", d->link_id), KV_Z("address", s->peer.ip),
-	          KV_U64("port", s->peer.port), KV_Z("alpn", s->alpn));
-	d->attempt = d->kind->start(d->loop, s, &t, on_carrier, d);
-	if (!d->attempt) {
-		stream_free(&s);
-		again(d, ADIT_ERR_NOMEM, "", 0);
-	}
-}
-
-static void attempt(struct dialer *d)
-{
-	struct dial_options o = {
-		.host = d->o.host, .port = d->o.port, .tls = d->o.tls, .tls_name = d->o.server_name, .alpn = d->kind->alpn,
+	struct ladder_options o = {
+		.resolver = d->o.resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
+		.allowed = d->o.carriers, .trace = d->o.trace,
+		.target = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent},
 	};
 	uint8_t id[LINK_ID_LEN];
 
 	random_bytes(id, sizeof(id));
 	hex_encode(id, sizeof(id), d->link_id);
-	go(d, DIALER_DIALLING);
-	d->dial = dial_start(d->loop, d->o.resolver, &o, on_dialled, d);
-	if (!d->dial)
+	go(d, DIALER_CLIMBING);
+	d->ladder = ladder_climb(d->loop, &o, on_carrier, d);
+	if (!d->ladder)
 		again(d, ADIT_ERR_NOMEM, "", 0);
 }
 
@@ -218,7 +200,7 @@ static void on_timer(void *arg)
 	if (d->state == DIALER_GREETING)
 		again(d, ADIT_ERR_TIMEOUT, "no answer to HELLO", 0);
 	else if (!d->draining)
-		attempt(d);
+		climb(d);
 }
 
 /* ---- life */
@@ -234,7 +216,6 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	d->o = *o;
 	if (o->tls)
 		d->o.tls = tls_context_ref(o->tls);
-	d->kind = &carrier_direct;
 	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%.*s]" : "%.*s", HANDSHAKE_NAME_MAX, o->server_name);
 	if (!bare)
 		snprintf(d->host_field + strlen(d->host_field), sizeof(":65535"), ":%u", o->port);

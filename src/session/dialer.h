@@ -1,11 +1,11 @@
 /* dialer: keeps one link from adit to its server alive: dials, sets the carrier up, says HELLO, dials again.
  * Layer session; adit's main owns one (two while a new configuration takes over).
  *
- *             start                dialled              101                 WELCOME
- *   IDLE ────────────► DIALLING ─────────► UPGRADING ────────► GREETING ──────────────► UP
- *                        ▲  │ failed            │ failed            │ failed             │ lost
- *                        │  ▼                   ▼                   ▼                    ▼
- *                      WAITING ◄─────────────────────────────────────────────────────────┘
+ *            start                a carrier stands            WELCOME
+ *   IDLE ───────────► CLIMBING ──────────────────► GREETING ───────────► UP
+ *                      ▲   │ failed                   │ failed           │ lost
+ *                      │   ▼                          ▼                  ▼
+ *                     WAITING ◄──────────────────────────────────────────┘
  *
  * From each state a refusal that is the server's own word (401, 403, CLOSE 403 or 409) leads to REFUSED: no retry.
  */
@@ -13,8 +13,7 @@
 #define ADIT_SESSION_DIALER_H
 
 #include "base/log.h"
-#include "carrier/carrier.h"
-#include "io/dial.h"
+#include "carrier/ladder.h"
 #include "link/handshake.h"
 #include "session/session.h"
 
@@ -25,8 +24,8 @@ struct dialer;
 
 struct dialer_events {
 	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
-	/* The tunnels are published as `w` says. */
-	void (*published)(void *owner, const struct wire_welcome *w);
+	/* The tunnels are published as `w` says, over that carrier; `why` tells why not a better one, "" when there is none. */
+	void (*published)(void *owner, const struct wire_welcome *w, const char *carrier, const char *why);
 	/* Not connected: why, and when it is tried again. */
 	void (*down)(void *owner, int err, const char *detail, uint32_t retry_ms);
 	/* The server does not want us, for the reason given; nothing more happens. */
@@ -44,6 +43,7 @@ struct dialer_options {
 	const char *agent;
 	const struct wire_hello *hello;
 	struct log *log, *trace;
+	unsigned carriers;         /* LADDER_*: those that may be tried */
 	uint32_t heartbeat_ms;
 	struct budget *budget;
 	const struct dialer_events *events;

@@ -84,7 +84,8 @@ static inline void pair_end_init(struct h2_end *e, struct h2_pair *p, const stru
 
 static inline void pair_init(struct h2_pair *p, struct half_script *scripts, unsigned count)
 {
-	const struct h2_options ask = {.role = H2_ASKING, .tunnel = true}, answer = {.role = H2_ANSWERING, .tunnel = true};
+	const struct h2_options ask = {.role = H2_ASKING, .tunnel = true};
+	const struct h2_options answer = {.role = H2_ANSWERING, .tunnel = true};
 
 	p->scripts = scripts;
 	p->script_count = count;

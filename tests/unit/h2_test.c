@@ -157,7 +157,8 @@ static void trailers(void)
 		script_send(&origin, body);
 		script_end_with(&origin, "x-sum=2 x-more=3");
 		pair_run(&p);
-		CU_ASSERT_STRING_EQUAL(origin.text, body ? "POST a.example /x|body|end x-sum=1|" : "POST a.example /x|end x-sum=1|");
+		CU_ASSERT_STRING_EQUAL(origin.text, body ? "POST a.example /x|body|end x-sum=1|"
+		                                         : "POST a.example /x|end x-sum=1|");
 		CU_ASSERT_STRING_EQUAL(visitor.text, body ? "200|body|end x-sum=2 x-more=3|" : "200|end x-sum=2 x-more=3|");
 		pair_over(&p);
 	}

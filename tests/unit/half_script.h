@@ -238,7 +238,8 @@ static inline void script_upgrade(struct half_script *s)
 	head_free(&h);
 }
 
-static inline void script_respond(struct half_script *s, int status, int64_t length, bool bodyless, const char *fields)
+static inline void script_respond(struct half_script *s, int status, int64_t length, bool bodyless,
+                                  const char *fields)
 {
 	struct head h;
 

@@ -1,10 +1,13 @@
-/* direct: HTTP/1.1 `Upgrade: adit`, then link bytes as they are. adit's side. */
+/* direct and ws-h1: an HTTP/1.1 Upgrade on a connected stream, then link bytes as they are, or in WebSocket frames.
+ * adit's side.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/digest.h"
 #include "carrier/carrier.h"
+#include "carrier/ws.h"
 #include "http/h1.h"
 
 /** Read at a time while the answer is awaited. */
@@ -14,6 +17,8 @@
 
 struct carrier_attempt {
 	struct loop *loop;
+	bool websocket;
+	char key[WS_KEY_TEXT];
 	struct stream *stream;
 	struct h1_parser *parser;
 	struct buf out, rest;
@@ -43,16 +48,23 @@ static void release(struct carrier_attempt *a)
 static void finish(void *arg)
 {
 	struct carrier_attempt *a = arg;
-	struct carrier_result r = {
+	struct stream *framed = NULL;
+	struct carrier_result r;
+
+	if (!a->err) {
+		stream_pause(a->stream, true);
+		stream_own(a->stream, NULL, NULL);
+	}
+	if (!a->err && a->websocket && !(framed = ws_new(&a->stream, WS_DIALLED, &a->rest)))
+		a->err = ADIT_ERR_NOMEM;
+	r = (struct carrier_result){
 		.rest = &a->rest, .err = a->err, .status = a->status, .ours = a->ours, .retry_after = a->retry_after,
 		.detail = a->detail,
 	};
 
 	if (!a->err) {
-		r.stream = a->stream;
+		r.stream = framed ? framed : a->stream;
 		a->stream = NULL;
-		stream_pause(r.stream, true);
-		stream_own(r.stream, NULL, NULL);
 	}
 	timer_stop(&a->timer);
 	a->done(a->arg, &r);
@@ -71,38 +83,32 @@ static void end(struct carrier_attempt *a, int err, const char *detail)
 
 /* ---- the answer */
 
-static int err_of_status(int status)
+/* The 101 must be for what was asked (RFC 6455 section 4.1, points 2 to 4). */
+static bool accepted(const struct carrier_attempt *a, const struct head *h)
 {
-	switch (status) {
-	case 401:
-		return ADIT_ERR_AUTH;
-	case 403:
-		return ADIT_ERR_FORBIDDEN;
-	case 429:
-	case 503:
-		return ADIT_ERR_LIMIT;
-	default:
-		return ADIT_ERR_PROTO;
-	}
+	char want[WS_ACCEPT_TEXT];
+
+	if (!a->websocket)
+		return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit"));
+	return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket")) &&
+	       ws_accept_for(a->key, WS_KEY_TEXT - 1, want) == 0 &&
+	       str_eq(fields_get(&h->fields, STR("sec-websocket-accept")), str_of(want));
 }
 
 static int on_head(void *arg, struct head *h, bool bodyless)
 {
 	struct carrier_attempt *a = arg;
-	uint64_t seconds;
-
 	(void)bodyless;
 	if (h->status < 200 && h->status != 101)
 		return 0;
 	a->answered = true;
 	a->status = h->status;
 	a->ours = fields_has(&h->fields, STR("adit-version"));
-	if (str_to_u64(fields_get(&h->fields, STR("retry-after")), &seconds) == 0 && seconds <= 3600)
-		a->retry_after = (unsigned)seconds;
-	if (h->status == 101 && !str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit")))
+	a->retry_after = carrier_retry_after(h);
+	if (h->status == 101 && !accepted(a, h))
 		a->err = ADIT_ERR_PROTO;
 	else if (h->status != 101)
-		a->err = err_of_status(h->status);
+		a->err = carrier_err_of_status(h->status);
 	return 0;
 }
 
@@ -195,41 +201,19 @@ static void on_timeout(void *arg)
 
 /* ---- the request */
 
-static char *bearer_of(const char *token)
-{
-	static const char scheme[] = "Bearer ";
-	size_t n = strlen(token);
-	char *out = malloc(sizeof(scheme) + n);
-
-	if (out) {
-		memcpy(out, scheme, sizeof(scheme) - 1);
-		memcpy(out + sizeof(scheme) - 1, token, n + 1);
-	}
-	return out;
-}
-
 static int write_request(struct carrier_attempt *a, const struct carrier_target *t)
 {
 	struct head h;
-	char text[256], *bearer;
 	enum h1_framing framing;
-	int err = 0;
+	int err;
 
 	head_init(&h);
 	h.minor = 1;
-	h.length = 0;
-	snprintf(text, sizeof(text), CARRIER_PATH "%s/direct", t->link_id);
-	err |= head_set(&h, HEAD_METHOD, STR("GET"));
-	err |= head_set(&h, HEAD_AUTHORITY, str_of(t->host));
-	err |= head_set(&h, HEAD_PATH, str_of(text));
-	err |= head_set(&h, HEAD_PROTOCOL, STR("adit"));
-	bearer = bearer_of(t->token);
-	err |= bearer ? fields_add(&h.fields, STR("authorization"), str_of(bearer)) : ADIT_ERR_NOMEM;
-	if (bearer)
-		secret_wipe(bearer, strlen(bearer));
-	free(bearer);
-	err |= fields_add(&h.fields, STR("adit-version"), STR(CARRIER_VERSION));
-	err |= fields_add(&h.fields, STR("user-agent"), str_of(t->agent));
+	err = carrier_request(&h, t, a->websocket ? "ws" : "direct", a->websocket ? "websocket" : "adit");
+	if (!err && a->websocket) {
+		ws_make_key(a->key);
+		err = fields_add(&h.fields, STR("sec-websocket-key"), str_of(a->key));
+	}
 	if (!err)
 		err = h1_write_request(&a->out, &h, &framing);
 	head_free(&h);
@@ -237,13 +221,14 @@ static int write_request(struct carrier_attempt *a, const struct carrier_target 
 }
 
 static struct carrier_attempt *start(struct loop *l, struct stream *s, const struct carrier_target *t,
-                                     carrier_done_fn *done, void *arg)
+                                     carrier_done_fn *done, void *arg, bool websocket)
 {
 	struct carrier_attempt *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->loop = l;
+	a->websocket = websocket;
 	a->done = done;
 	a->arg = arg;
 	a->finish = (struct task){.run = finish, .arg = a};
@@ -262,6 +247,18 @@ static struct carrier_attempt *start(struct loop *l, struct stream *s, const str
 	return a;
 }
 
+static struct carrier_attempt *start_direct(struct loop *l, struct stream *s, const struct carrier_target *t,
+                                            carrier_done_fn *done, void *arg)
+{
+	return start(l, s, t, done, arg, false);
+}
+
+static struct carrier_attempt *start_ws(struct loop *l, struct stream *s, const struct carrier_target *t,
+                                        carrier_done_fn *done, void *arg)
+{
+	return start(l, s, t, done, arg, true);
+}
+
 static void cancel(struct carrier_attempt **a)
 {
 	if (*a)
@@ -269,9 +266,5 @@ static void cancel(struct carrier_attempt **a)
 	*a = NULL;
 }
 
-const struct carrier_kind carrier_direct = {
-	.name = "direct",
-	.alpn = TLS_OFFER_ADIT | TLS_OFFER_HTTP1,
-	.start = start,
-	.cancel = cancel,
-};
+const struct carrier_kind carrier_direct = {.name = "direct", .start = start_direct, .cancel = cancel};
+const struct carrier_kind carrier_ws_h1 = {.name = "ws-h1", .start = start_ws, .cancel = cancel};

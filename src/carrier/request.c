@@ -1,0 +1,72 @@
+/* What the carriers' requests have in common, adit's side. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "carrier/carrier.h"
+
+/** Waits that a refusal asks for and that are believed. */
+#define RETRY_AFTER_MAX_S 3600
+
+int carrier_err_of_status(int status)
+{
+	switch (status) {
+	case 401:
+		return ADIT_ERR_AUTH;
+	case 403:
+		return ADIT_ERR_FORBIDDEN;
+	case 429:
+	case 503:
+		return ADIT_ERR_LIMIT;
+	default:
+		return ADIT_ERR_PROTO;
+	}
+}
+
+unsigned carrier_retry_after(const struct head *h)
+{
+	uint64_t seconds;
+
+	if (str_to_u64(fields_get(&h->fields, STR("retry-after")), &seconds) < 0 || seconds > RETRY_AFTER_MAX_S)
+		return 0;
+	return (unsigned)seconds;
+}
+
+/* A copy with the token in it: wiped, whatever its length. */
+static int add_bearer(struct head *h, const char *token)
+{
+	static const char scheme[] = "Bearer ";
+	size_t n = sizeof(scheme) - 1 + strlen(token);
+	char *text = malloc(n + 1);
+	int err;
+
+	if (!text)
+		return ADIT_ERR_NOMEM;
+	memcpy(text, scheme, sizeof(scheme));
+	memcpy(text + sizeof(scheme) - 1, token, n - sizeof(scheme) + 2);
+	err = fields_add(&h->fields, STR("authorization"), (struct str){text, n});
+	secret_wipe(text, n);
+	free(text);
+	return err;
+}
+
+int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol)
+{
+	char path[256];
+	int err = 0;
+
+	h->length = 0;
+	snprintf(path, sizeof(path), CARRIER_PATH "%s/%s", t->link_id, kind);
+	err |= head_set(h, HEAD_METHOD, STR("GET"));
+	err |= head_set(h, HEAD_SCHEME, STR("https"));
+	err |= head_set(h, HEAD_AUTHORITY, str_of(t->host));
+	err |= head_set(h, HEAD_PATH, str_of(path));
+	err |= head_set(h, HEAD_PROTOCOL, str_of(protocol));
+	err |= add_bearer(h, t->token);
+	err |= fields_add(&h->fields, STR("adit-version"), STR(CARRIER_VERSION));
+	err |= fields_add(&h->fields, STR("user-agent"), str_of(t->agent));
+	if (strcmp(protocol, "websocket") == 0)
+		err |= fields_add(&h->fields, STR("sec-websocket-version"), STR("13"));
+	return err ? ADIT_ERR_NOMEM : 0;
+}

@@ -1,0 +1,166 @@
+#include "edge/endpoint.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "carrier/carrier.h"
+#include "carrier/half_stream.h"
+#include "carrier/ws.h"
+#include "edge/auth.h"
+#include "http/page.h"
+
+/* A carrier on its way from an HTTP connection to accept. */
+struct arrival {
+	struct acceptor *acceptor;
+	enum carrier_endpoint kind;
+	char link_id[CARRIER_LINK_ID_HEX + 1];
+	uint8_t token[SHA256_LEN];
+};
+
+static int version_field(struct head *h)
+{
+	return fields_add(&h->fields, STR("adit-version"), STR(CARRIER_VERSION));
+}
+
+static void answer(const struct endpoint *e, const struct visit *v, int status, const char *text, const char *retry_after)
+{
+	struct page *p = malloc(sizeof(*p));
+
+	/* strangers come by all the time; that a tunnel of ours is turned away is worth more attention */
+	log_event(e->log, status == 401 || status == 404 ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "link.refused",
+	          KV_Z("address", v->stream->peer.ip), KV_I64("code", status), KV_Z("reason", text));
+	if (!p)
+		return;
+	if (page_text(p, status, text) == 0) {
+		version_field(&p->head);
+		if (status == 401)
+			fields_add(&p->head.fields, STR("www-authenticate"), STR("Bearer realm=\"adit\""));
+		if (retry_after)
+			fields_add(&p->head.fields, STR("retry-after"), str_of(retry_after));
+		page_reply(p, v->asking, false);
+		page_free(p);
+	}
+	free(p);
+}
+
+/* ---- an HTTP/1.1 connection becomes a carrier */
+
+/* The 101 must leave before anything is framed behind it. A fresh connection takes it; one that does not is given up. */
+static bool send_now(struct stream *s, struct buf *lead)
+{
+	struct iovec iov[4];
+
+	while (lead->len) {
+		ssize_t n = stream_write(s, iov, buf_iov(lead, iov, 4));
+
+		if (n <= 0)
+			return false;
+		buf_drop(lead, (size_t)n);
+	}
+	return true;
+}
+
+static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *rest)
+{
+	struct arrival *a = arg;
+	struct stream *framed = NULL;
+
+	if (s && a->kind == CARRIER_WS) {
+		if (send_now(s, lead))
+			framed = ws_new(&s, WS_ANSWERED, rest);
+		if (!framed)
+			stream_free(&s);
+		s = framed;
+	}
+	if (s)
+		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token);
+	free(a);
+}
+
+static int accept_field(struct head *h, const struct head *request)
+{
+	struct str key = fields_get(&request->fields, STR("sec-websocket-key"));
+	char text[WS_ACCEPT_TEXT];
+
+	if (ws_accept_for(key.p, key.n, text) < 0)
+		return ADIT_ERR_INVALID;
+	return fields_add(&h->fields, STR("sec-websocket-accept"), str_of(text));
+}
+
+static void switch_connection(const struct endpoint *e, const struct visit *v, const struct head *request,
+                              const struct arrival *from)
+{
+	struct arrival *a = malloc(sizeof(*a));
+	struct head h;
+	int err;
+
+	if (!a)
+		return;
+	*a = *from;
+	head_init(&h);
+	h.status = 101;
+	err = head_set(&h, HEAD_PROTOCOL, a->kind == CARRIER_WS ? STR("websocket") : STR("adit"));
+	err |= version_field(&h);
+	if (!err && a->kind == CARRIER_WS)
+		err = accept_field(&h, request);
+	if (!err)
+		edge_h1_switch(v->h1, &h, arrived, a);
+	else
+		free(a);
+	if (err == ADIT_ERR_INVALID)
+		answer(e, v, 400, "Sec-WebSocket-Key is not 16 bytes in base64", NULL);
+	head_free(&h);
+}
+
+/* ---- an HTTP/2 stream becomes a carrier (RFC 8441) */
+
+static void switch_stream(const struct endpoint *e, const struct visit *v, const struct arrival *a)
+{
+	struct stream *bytes = half_stream_new(e->loop, v->asking, &v->stream->peer, NULL, NULL), *framed;
+	struct buf none = BUF_INIT, nothing = BUF_INIT;
+	struct head h;
+	int err;
+
+	if (!bytes)
+		return;
+	head_init(&h);
+	h.status = 101;
+	h.length = HEAD_LENGTH_UNKNOWN;
+	err = version_field(&h);
+	if (!err)
+		half_head(half_stream_half(bytes), &h, false);
+	head_free(&h);
+	framed = err ? NULL : ws_new(&bytes, WS_ANSWERED, NULL);
+	if (framed)
+		acceptor_take(a->acceptor, framed, &none, &nothing, a->link_id, a->token);
+	else
+		stream_free(&bytes);
+}
+
+void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
+{
+	struct arrival a = {.acceptor = e->acceptor};
+	const struct conf_token *t = auth_token(e->conf, carrier_bearer(h));
+	struct str protocol = head_get(h, HEAD_PROTOCOL);
+
+	a.kind = carrier_endpoint(head_get(h, HEAD_PATH), a.link_id);
+	if (!t) {
+		answer(e, v, 401, "this token is not known here", NULL);
+	} else if (a.kind == CARRIER_NONE || (a.kind == CARRIER_DIRECT && !v->h1)) {
+		answer(e, v, 404, "no such tunnel endpoint", NULL);
+	} else if (a.kind == CARRIER_DIRECT && !str_eq_nocase(protocol, STR("adit"))) {
+		answer(e, v, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
+	} else if (a.kind == CARRIER_WS && !str_eq_nocase(protocol, STR("websocket"))) {
+		answer(e, v, 426, "this endpoint wants Upgrade: websocket; something on the way may have taken it out", NULL);
+	} else if (e->draining) {
+		answer(e, v, 503, "the tunnel server is shutting down", "1");
+	} else if (!acceptor_has_room(e->acceptor, t)) {
+		answer(e, v, 429, "this token has too many links", "5");
+	} else {
+		memcpy(a.token, t->sha256, SHA256_LEN);
+		if (v->h1)
+			switch_connection(e, v, h, &a);
+		else
+			switch_stream(e, v, &a);
+	}
+}

@@ -1,0 +1,31 @@
+/* endpoint: the tunnel's own endpoints, /_adit/v1/…: authenticates the request and makes its connection or stream a carrier.
+ * Layer edge; the edge hands over what is addressed to them.
+ * Invariant: without a valid token there is a 401 and nothing else; every answer carries Adit-Version.
+ */
+#ifndef ADIT_EDGE_ENDPOINT_H
+#define ADIT_EDGE_ENDPOINT_H
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "edge/accept.h"
+#include "edge/edge_h1.h"
+
+/** One request, whatever version it came in. */
+struct visit {
+	struct half *asking;         /* answer it, or link a half */
+	const struct stream *stream; /* of its connection: who asks, and whether by TLS */
+	struct edge_h1 *h1;          /* its connection when it is HTTP/1.1, else NULL */
+};
+
+struct endpoint {
+	struct loop *loop;
+	struct acceptor *acceptor;
+	const struct conf_server *conf;
+	struct log *log;
+	bool draining;
+};
+
+/** `e` must live until the connections it took are in the acceptor's hands (the end of the turn). */
+void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h);
+
+#endif
