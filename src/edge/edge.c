@@ -244,13 +244,13 @@ void edge_accept(void *arg, struct stream *s)
 {
 	struct edge *e = arg;
 
+	/* before the newcomer is among them */
+	if (!e->endpoint.draining && e->count + 1 >= e->o.conf->max_visitors)
+		evict_one(e);
 	if (e->endpoint.draining || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
 	}
-	/* the newcomer is not what makes room */
-	if (e->count + 1 >= e->o.conf->max_visitors)
-		evict_one(e);
 	e->count++;
 	update_full(e);
 }
