@@ -215,8 +215,10 @@ static void on_down(void *owner, int err, const char *detail, uint32_t retry_ms)
 	struct client *c = w->client;
 	char trouble[LINE_LEN];
 
-	snprintf(trouble, sizeof(trouble), "%s%s%s", err_text(err), strcmp(detail, err_text(err)) == 0 ? "" : ": ",
-	         strcmp(detail, err_text(err)) == 0 ? "" : detail);
+	if (strstr(detail, err_text(err)))
+		snprintf(trouble, sizeof(trouble), "%s", detail);
+	else
+		snprintf(trouble, sizeof(trouble), "%s: %s", err_text(err), detail);
 	if (strcmp(trouble, w->trouble) != 0) /* it is tried again and again; people want to read it once */
 		say(c, "not connected to %s: %s; trying again", w->conf->server, trouble);
 	memcpy(w->trouble, trouble, sizeof(trouble));

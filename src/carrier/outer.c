@@ -71,8 +71,11 @@ static void flush(void *arg)
 		ssize_t n;
 
 		fill(o);
-		if (!o->out.len)
+		if (!o->out.len) {
+			if (h2_error(o->h2))
+				lose(o, h2_error(o->h2), "HTTP/2 broken");
 			return;
+		}
 		n = stream_write(o->stream, iov, buf_iov(&o->out, iov, WRITE_PIECES));
 		if (n < 0)
 			lose(o, (int)n, stream_detail(o->stream));

@@ -106,6 +106,8 @@ static void session_idle(void *owner)
 
 	if (t->acceptor->draining)
 		session_close(t->session, 503, "the tunnel server is shutting down", ADIT_ERR_SHUTDOWN);
+	else if (session_leaving(t->session)) /* its streams are used up, or adit is leaving */
+		session_close(t->session, 503, "this session takes no more requests", ADIT_ERR_LINK_LOST);
 }
 
 static const struct session_events session_events = {NULL, session_told, session_lost, session_idle};
@@ -292,6 +294,20 @@ static const struct conf_token *token_of(const struct conf_server *c, const uint
 	return NULL;
 }
 
+/* HELLO never replaces a link (design §4): whoever knows an id, which is no secret, could end it. */
+static bool is_taken(const struct tunnel *t)
+{
+	const struct list *tunnels = &t->acceptor->tunnels;
+
+	for (const struct list *at = tunnels->next; at != tunnels; at = at->next) {
+		const struct tunnel *other = container_of(at, struct tunnel, node);
+
+		if (other->session && strcmp(other->link_id, t->link_id) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void judge(struct tunnel *t, const struct frame *f)
 {
 	const struct conf_token *token = token_of(t->acceptor->o.conf, t->token);
@@ -306,6 +322,10 @@ static void judge(struct tunnel *t, const struct frame *f)
 	}
 	if (f->type != FRAME_HELLO) {
 		refuse(t, 400, "the first frame must be HELLO or ATTACH");
+		return;
+	}
+	if (is_taken(t)) {
+		refuse(t, 409, "a link with this id exists");
 		return;
 	}
 	h = malloc(sizeof(*h));

@@ -305,8 +305,12 @@ void edge_drain(struct edge *e)
 	struct list *at, *tmp;
 
 	e->endpoint.draining = true;
+	while (greet_evict(&e->greetings))
+		;
 	list_each(at, tmp, &e->visitors)
 		edge_h1_drain(edge_h1_of_node(at));
+	list_each(at, tmp, &e->h2_visitors)
+		edge_h2_drain(edge_h2_of_node(at));
 }
 
 unsigned edge_visitors(const struct edge *e)

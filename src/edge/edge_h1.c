@@ -59,7 +59,7 @@ void edge_h1_watch(struct edge_h1 *c, bool progress)
 		timer_set(&c->timer, ms[wait]);
 }
 
-/* Does what has just been read put the deadline off? A head has an absolute one; sending excuses nobody from reading. */
+/* Does what has just been read put the deadline off? A head's is absolute; sending excuses nobody from reading. */
 static bool counts(const struct edge_h1 *c)
 {
 	if (c->wait == H1C_WAIT_BODY)

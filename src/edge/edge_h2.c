@@ -111,6 +111,8 @@ static void flush(void *arg)
 			break;
 		buf_drop(&c->out, (size_t)n);
 	}
+	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
+		c->failed = h2_error(c->h2);
 	if (!c->out.len && (c->failed || (c->draining && !h2_open(c->h2)))) {
 		stream_finish(c->stream);
 		close_now(c);

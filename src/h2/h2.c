@@ -459,6 +459,11 @@ bool h2_leaving(const struct h2 *h)
 	return h->error || h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
 }
 
+int h2_error(const struct h2 *h)
+{
+	return h->error;
+}
+
 bool h2_ready(const struct h2 *h)
 {
 	return h->settings_got;

@@ -86,6 +86,8 @@ struct half *h2_stream_half(struct h2_stream *s);
 void h2_goaway(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);
+/** Why the connection is over (a GOAWAY with an error has been pulled, or sending failed); 0 while it is not. */
+int h2_error(const struct h2 *h);
 /** The far end's SETTINGS have come; and do they announce the extended CONNECT of RFC 8441? */
 bool h2_ready(const struct h2 *h);
 bool h2_may_connect(const struct h2 *h);

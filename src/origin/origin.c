@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "http/forward.h"
 #include "http/h1.h"
+#include "origin/ws_key.h"
 
 /** Pieces of one gathered write. */
 #define WRITE_PIECES 16
@@ -35,6 +36,8 @@ struct connection {
 	enum h1_framing framing;
 	bool request_ended, repeatable;
 	bool upgrade;        /* the request asks for another protocol: only then may the answer be a 101 */
+	bool websocket, key_added;
+	char accept[WS_KEY_ACCEPT_TEXT]; /* what such an answer must say to a WebSocket's key */
 	/* the response */
 	struct buf in;       /* read, not yet taken */
 	size_t credit;
@@ -161,11 +164,22 @@ static void check_over(struct connection *c)
 
 /* ---- the response */
 
+/* A 101 must be one that was asked for. */
+static bool may_switch(struct connection *c, struct head *h)
+{
+	struct str said = fields_get(&h->fields, STR("sec-websocket-accept"));
+	bool ok = c->upgrade && (!c->websocket || (c->accept[0] && str_eq(said, str_of(c->accept))));
+
+	if (c->key_added) /* nobody else knows of the key */
+		fields_remove(&h->fields, STR("sec-websocket-accept"));
+	return ok;
+}
+
 static int on_head(void *arg, struct head *h, bool bodyless)
 {
 	struct connection *c = arg;
 
-	if (h->status == 101 && !c->upgrade) {
+	if (h->status == 101 && !may_switch(c, h)) {
 		close_now(c, ADIT_ERR_PROTO);
 		return H1_PAUSE;
 	}
@@ -384,12 +398,37 @@ static void dial_origin(struct connection *c)
 
 /* ---- the peer speaks: the request */
 
+static int write_request(struct connection *c, const struct head *h)
+{
+	struct head own;
+	int err;
+
+	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
+	c->websocket = c->upgrade && ws_key_wanted(h);
+	c->key_added = c->websocket && !fields_has(&h->fields, STR("sec-websocket-key"));
+	if (!c->key_added) {
+		if (c->websocket && ws_key_accept(h, c->accept) == ADIT_ERR_NOMEM)
+			return ADIT_ERR_NOMEM;
+		return h1_write_request(&c->out, h, &c->framing);
+	}
+	head_init(&own);
+	err = head_copy(&own, h);
+	if (!err)
+		err = ws_key_add(&own);
+	if (!err)
+		err = ws_key_accept(&own, c->accept);
+	if (!err)
+		err = h1_write_request(&c->out, &own, &c->framing);
+	head_free(&own);
+	return err;
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct connection *c = of_half(self);
 	struct str method = head_get(h, HEAD_METHOD);
 	bool fresh = c->state == ORIGIN_NEW;
-	int err = h1_write_request(&c->out, h, &c->framing);
+	int err = write_request(c, h);
 	struct iovec v;
 
 	if (err) {
@@ -397,7 +436,6 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		return;
 	}
 	h1_expect(c->parser, method);
-	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
 	c->repeatable = !fresh && bodyless && method_idempotent(method);
 	if (c->repeatable && buf_iov(&c->out, &v, 1) == 1 && v.iov_len == c->out.len)
 		buf_add(&c->again, v.iov_base, v.iov_len);

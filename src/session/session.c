@@ -73,12 +73,25 @@ static void lose(struct session *s, int err, const char *detail)
 	if (s->lost)
 		return;
 	s->lost = s->close_err ? s->close_err : err;
-	snprintf(s->detail, sizeof(s->detail), "%s", detail);
+	if (!s->close_err)
+		snprintf(s->detail, sizeof(s->detail), "%s", detail);
 	task_cancel(s->loop, &s->flush);
 	timer_stop(&s->tick);
 	timer_stop(&s->closing);
 	stream_free(&s->carrier);
 	task_post(s->loop, &s->over);
+}
+
+/* What the far end sent cannot be: it is told so before the carrier ends. */
+static void give_up(struct session *s, int err)
+{
+	if (err != ADIT_ERR_PROTO) {
+		lose(s, err, "");
+		return;
+	}
+	if (!s->close_err && !s->lost)
+		snprintf(s->detail, sizeof(s->detail), "the far end broke the protocol");
+	session_close(s, 400, "malformed link frame, or HTTP/2 that is none", err);
 }
 
 /* ---- the pump */
@@ -144,6 +157,10 @@ static void flush(void *arg)
 			return;
 		}
 	}
+	if (h2_error(s->h2) && !s->close_err) { /* its GOAWAY is out */
+		give_up(s, h2_error(s->h2));
+		return;
+	}
 	/* the far end closes when it has read CLOSE; closing first could destroy it on its way */
 	if (s->close_err)
 		stream_finish(s->carrier);
@@ -173,9 +190,11 @@ static void on_readable(void *owner)
 			break;
 		}
 		done += (size_t)n;
+		if (s->close_err) /* it has been told that this is over; it may not have read that yet */
+			continue;
 		err = link_recv(s->link, block, (size_t)n, loop_ms(s->loop));
 		if (err)
-			lose(s, err, err == ADIT_ERR_PROTO ? "the far end broke the protocol" : "");
+			give_up(s, err);
 	}
 	loop_return(s->loop, block);
 	if (!s->lost)
@@ -312,11 +331,11 @@ static void feed_rest(struct session *s, struct buf *rest)
 {
 	struct iovec v;
 
-	while (!s->lost && buf_iov(rest, &v, 1) == 1) {
+	while (!s->lost && !s->close_err && buf_iov(rest, &v, 1) == 1) {
 		int err = link_recv(s->link, v.iov_base, v.iov_len, loop_ms(s->loop));
 
 		if (err)
-			lose(s, err, "the far end broke the protocol");
+			give_up(s, err);
 		buf_drop(rest, v.iov_len);
 	}
 	buf_clear(rest);

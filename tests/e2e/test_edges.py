@@ -1,4 +1,5 @@
 """The edges of connections: how they begin, switch, stall, are turned away, and end."""
+import base64
 import hashlib
 import json
 import os
@@ -76,6 +77,50 @@ def test_upgrade_refused(world):
         assert (response.status, response.body, response.get("connection")) == (200, b"no", "close")
         assert visitor.closed()
     assert [r.target for r in world.origin.requests] == ["/first"]
+
+
+def test_websocket_key_is_checked(world):
+    """A 101 that does not answer the WebSocket's key is a 502: that origin has not understood what was asked."""
+    fields = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
+              ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+    for accept, status in (("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 101), ("s3pPLMBiTxaQ9kYGzzhZRbK+xOp=", 502), ("", 502)):
+        switch = lines("HTTP/1.1 101 X", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                          ("Sec-WebSocket-Accept", accept)])
+        world.origin.serve(lambda c, r: (c.send(switch), c.wait_gone(5), c.end()))
+        with world.visit() as visitor:
+            visitor.ask(fields=fields)
+            assert visitor.head().status == status, accept
+
+
+def test_websocket_of_an_http2_visitor(world):
+    """A WebSocket that an HTTP/2 visitor asks for (RFC 8441) reaches an HTTP/1.1 origin with a key of adit's own."""
+    connection_of = pytest.importorskip("h2.connection").H2Connection
+    ended = pytest.importorskip("h2.events").StreamEnded
+
+    def answer(connection, request):
+        digest = hashlib.sha1((request.get("sec-websocket-key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())
+        accept = base64.b64encode(digest.digest()).decode()
+        connection.send(lines("HTTP/1.1 101 X", [("Connection", "Upgrade"), ("Upgrade", "websocket"),
+                                                 ("Sec-WebSocket-Accept", accept)]))
+        request.body = b""
+        connection.send(connection.reader.exactly(5)[::-1])
+        connection.end()
+
+    world.origin.serve(answer)
+    visitor = connection_of(pytest.importorskip("h2.config").H2Configuration(validate_outbound_headers=False,
+                                                                             header_encoding="utf-8"))
+    events = []
+    with socket.create_connection(("127.0.0.1", world.server.plain_port), 10) as sock:
+        visitor.initiate_connection()
+        visitor.send_headers(1, [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"),
+                                 (":path", "/ws"), (":authority", "shop." + DOMAIN)])
+        visitor.send_data(1, b"hello")
+        while not any(isinstance(e, ended) for e in events):
+            sock.sendall(visitor.data_to_send())
+            events += visitor.receive_data(sock.recv(65536))
+    fields = next(dict(e.headers) for e in events if hasattr(e, "headers"))
+    assert fields[":status"] == "200" and "sec-websocket-accept" not in fields
+    assert b"".join(e.data for e in events if hasattr(e, "flow_controlled_length")) == b"olleh"
 
 
 def test_upgraded_half_close(world):
