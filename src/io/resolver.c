@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/str.h"
 
 /** Sockets c-ares may have open at once: a UDP and a TCP one for each of a few servers. */
 #define SOCKETS_MAX 16
@@ -200,6 +201,17 @@ static bool numeric(struct resolver_query *q, const char *host)
 	return q->answer.count > 0;
 }
 
+/* RFC 6761 section 6.3: these are loopback, whatever a hosts file or a name server says or does not say. */
+static bool localhost(struct resolver_query *q, const char *host)
+{
+	static const struct str name = {"localhost", 9}, below = {".localhost", 10};
+	struct str h = str_of(host);
+
+	if (!str_eq_nocase(h, name) && (h.n <= below.n || !str_eq_nocase((struct str){h.p + h.n - below.n, below.n}, below)))
+		return false;
+	return numeric(q, "127.0.0.1") && numeric(q, "::1");
+}
+
 struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, resolver_fn *fn, void *arg)
 {
 	struct resolver_query *q = calloc(1, sizeof(*q));
@@ -214,7 +226,7 @@ struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16
 	q->port = port;
 	q->tell.run = tell;
 	q->tell.arg = q;
-	if (numeric(q, host)) {
+	if (numeric(q, host) || localhost(q, host)) {
 		task_post(r->loop, &q->tell);
 		return q;
 	}
