@@ -10,8 +10,12 @@
 #include "h2/h2.h"
 #include "h2/sched.h"
 
+/** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
+#define H2_PSEUDO_MAX 8
+
 struct h2 {
 	nghttp2_session *session;
+	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX]; /* scratch of one call: a field block for nghttp2 */
 	const struct h2_events *events;
 	void *owner;
 	enum h2_role role;
@@ -100,7 +104,6 @@ static inline void h2_wake(struct h2 *h)
 
 /* heads.c */
 /** Name-value pairs of a head for nghttp2, which copies them; `nva` has room for HTTP_FIELDS_MAX + H2_PSEUDO_MAX. */
-#define H2_PSEUDO_MAX 8
 size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_nv *nva);
 size_t h2_heads_response(const struct head *h, char status[STR_U64_MAX], char length[STR_U64_MAX], nghttp2_nv *nva);
 size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva);
