@@ -101,6 +101,23 @@ static void finish_failed(void *arg)
 	release(l);
 }
 
+/* Nothing that another rung could do better: aditd itself has spoken, or nobody is there. */
+static bool is_final(const struct carrier_result *r)
+{
+	switch (r->err) {
+	case ADIT_ERR_AUTH:
+	case ADIT_ERR_FORBIDDEN:
+	case ADIT_ERR_LIMIT:
+		return r->ours;
+	case ADIT_ERR_RESOLVE:
+	case ADIT_ERR_REFUSED:
+	case ADIT_ERR_UNREACHABLE:
+		return !r->status;
+	default:
+		return false;
+	}
+}
+
 static void rung_failed(struct rung *r, unsigned carrier, const struct carrier_result *res)
 {
 	struct ladder *l = r->ladder;
@@ -120,7 +137,7 @@ static void rung_failed(struct rung *r, unsigned carrier, const struct carrier_r
 		l->retry_after = res->retry_after;
 		snprintf(l->detail, sizeof(l->detail), "%s", text);
 	}
-	if (res->ours && (res->err == ADIT_ERR_AUTH || res->err == ADIT_ERR_FORBIDDEN)) {
+	if (is_final(res)) {
 		l->ended = true;
 		task_post(l->loop, &l->finish);
 		return;
@@ -204,8 +221,11 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 	          KV_U64("port", s->peer.port), KV_Z("alpn", s->alpn));
 	r->carrier = carrier_for(r, s);
 	if (!r->carrier) {
+		bool h2 = strcmp(s->alpn, TLS_ALPN_H2) == 0;
+
 		stream_free(&s);
-		fail_early(r, LADDER_WS_H2, ADIT_ERR_PROTO, "the server speaks HTTP/2 only here");
+		fail_early(r, h2 ? LADDER_WS_H1 : LADDER_WS_H2, ADIT_ERR_PROTO,
+		           h2 ? "the server chose HTTP/2" : "it needs HTTP/2 over TLS, which the server did not choose");
 		return;
 	}
 	if (first && r->carrier != LADDER_DIRECT && (l->o.allowed & LADDER_DIRECT) && !r->without_token)

@@ -10,7 +10,8 @@
  *   POLL    h2, http/1.1                                        poll
  *
  * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
- * are dropped. A refusal that is aditd's own word (401, 403 with Adit-Version) ends the climb at once.
+ * are dropped. A refusal that is aditd's own word (401, 403, 429, 503
+ * with Adit-Version) ends the climb at once, and so does a server that nobody answers for.
  * Invariant: a carrier that is not allowed is never tried.
  */
 #ifndef ADIT_CARRIER_LADDER_H

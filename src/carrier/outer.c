@@ -129,7 +129,7 @@ static void h2_woken(void *owner)
 		task_post(o->loop, &o->flush);
 }
 
-static const struct h2_events h2_events = {h2_woken, NULL, NULL};
+static const struct h2_events h2_events = {h2_woken, NULL, NULL, NULL};
 
 static void release(void *arg)
 {

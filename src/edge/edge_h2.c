@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "http/judge.h"
+#include "http/page.h"
 
 /** Pieces of one gathered write. */
 #define WRITE_PIECES 16
@@ -215,14 +217,38 @@ static int join_cookies(struct head *h)
 	return err;
 }
 
+static void answer_error(struct h2_stream *s, int err, const char *detail)
+{
+	struct page *p = malloc(sizeof(*p));
+
+	if (p && page_error(p, err, PAGE_HOP_SERVER, detail, STR("")) == 0) {
+		page_reply(p, h2_stream_half(s), false);
+		page_free(p);
+	}
+	free(p);
+}
+
+static void h2_refused(void *owner, struct h2_stream *s, int err)
+{
+	struct edge_h2 *c = owner;
+
+	c->used = true;
+	answer_error(s, err, NULL);
+}
+
 static void h2_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
 	struct edge_h2 *c = owner;
 	struct head *head = (struct head *)(uintptr_t)h; /* the stream has no more use for it */
 
+	const char *detail;
+	int err = judge_request(head, &detail);
+
 	c->used = true;
 	timer_clear(&c->timer);
-	if (join_cookies(head) == 0)
+	if (err)
+		answer_error(s, err, detail);
+	else if (join_cookies(head) == 0)
 		c->events->request(c->owner, c, h2_stream_half(s), head, bodyless);
 }
 
@@ -234,7 +260,7 @@ static void h2_idle(void *owner)
 		task_post(c->loop, &c->flush);
 }
 
-static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle};
+static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, h2_refused};
 
 /* ---- life */
 

@@ -66,7 +66,7 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 	struct stream *framed = NULL;
 
 	if (s && a->kind == CARRIER_WS) {
-		if (send_now(s, lead))
+		if (!rest->len && send_now(s, lead)) /* nobody speaks before the 101 has arrived */
 			framed = ws_new(&s, WS_ANSWERED, rest);
 		if (!framed)
 			stream_free(&s);
@@ -75,6 +75,12 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 	if (s)
 		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token);
 	free(a);
+}
+
+/* RFC 6455 section 4.2.1. */
+static bool is_version_13(const struct head *h)
+{
+	return str_eq(fields_get(&h->fields, STR("sec-websocket-version")), STR("13"));
 }
 
 static int accept_field(struct head *h, const struct head *request)
@@ -152,6 +158,8 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		answer(e, v, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
 	} else if (a.kind == CARRIER_WS && !str_eq_nocase(protocol, STR("websocket"))) {
 		answer(e, v, 426, "this endpoint wants Upgrade: websocket; something on the way may have taken it out", NULL);
+	} else if (a.kind == CARRIER_WS && !is_version_13(h)) {
+		answer(e, v, 400, "Sec-WebSocket-Version is not 13", NULL);
 	} else if (e->draining) {
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
 	} else if (!acceptor_has_room(e->acceptor, t)) {

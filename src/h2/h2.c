@@ -56,7 +56,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (!s || s->head_bad)
 		return 0;
 	err = h2_heads_take(&s->head, n, v);
-	if (err) {
+	if (err == ADIT_ERR_HEAD_TOO_BIG && s->h2->role == H2_ANSWERING && s->h2->events->refused && !s->got_final) {
+		s->head_bad = true;
+		s->refused = err; /* answered when the rest of the block has come */
+	} else if (err) {
 		s->head_bad = true;
 		if (err == ADIT_ERR_HEAD_TOO_BIG && s->h2->role == H2_ASKING)
 			err = ADIT_ERR_RESPONSE_BIG;
@@ -117,9 +120,13 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	(void)session;
 	switch (frame->hd.type) {
 	case NGHTTP2_HEADERS:
-		if (s && !s->head_bad)
+		if (s && s->refused && !s->got_final) {
+			s->got_final = true;
+			h->events->refused(h->owner, s, s->refused);
+		} else if (s && !s->head_bad) {
 			h2_stream_block(s, end);
-		if (s && end && !s->head_bad)
+		}
+		if (s && end && (!s->head_bad || s->refused))
 			h2_stream_end(s);
 		break;
 	case NGHTTP2_DATA:

@@ -51,6 +51,8 @@ struct h2_events {
 	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
 	/* The last open stream has ended, everything that came on it was told; from the end of h2_recv or h2_pull. */
 	void (*idle)(void *owner);
+	/* Answering role: a request's head is too large. Link a half as for `request` and answer; may be NULL: it is reset. */
+	void (*refused)(void *owner, struct h2_stream *s, int err);
 };
 
 struct h2_options {

@@ -10,6 +10,8 @@
 #include "h2/h2.h"
 #include "h2/sched.h"
 
+/** Taken for the round trip while it is not known: windows grow on streams that bring 640 kB/s and more. */
+#define H2_SRTT_UNKNOWN_US 50000
 /** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
 #define H2_PSEUDO_MAX 8
 
@@ -58,6 +60,7 @@ struct h2_stream {
 	/* receiving */
 	struct head head;    /* of the block that is arriving */
 	bool head_bad;       /* too large, or out of memory */
+	int refused;         /* answering: why the request's head is refused, 0 = it is not */
 	bool got_final;      /* the request's or the final response's head has been told */
 	struct buf in;       /* body that the peer has no credit for yet */
 	size_t credit;       /* body bytes the peer takes now */

@@ -296,12 +296,13 @@ static void grow_window(struct h2_stream *s)
 {
 	struct h2 *h = s->h2;
 	uint64_t took = h->now_us - s->window_since;
+	uint32_t srtt_us = h->srtt_us ? h->srtt_us : H2_SRTT_UNKNOWN_US;
 
 	if (s->window_used < s->window)
 		return;
 	s->window_used = 0;
 	s->window_since = h->now_us;
-	if (!h->srtt_us || took >= 2ull * h->srtt_us || s->window >= H2_WINDOW_MAX)
+	if (took >= 2ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
 	if (!budget_take(h->budget, s->window))
 		return;

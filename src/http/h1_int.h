@@ -100,6 +100,8 @@ bool h1_is_token(struct str s);
 size_t h1_control(const char *s, size_t n);
 /** host[:port] with none of what routing and fields could take for something else. */
 bool h1_authority_ok(struct str a);
+/** origin-form: begins with "/", visible ASCII, no fragment. */
+bool h1_path_ok(struct str s);
 /** May that field not stand in a trailer section (RFC 9110 section 6.5.1)? Any case. */
 bool h1_not_in_trailers(struct str name);
 

@@ -181,7 +181,7 @@ int h1_judge_version(struct h1_parser *p, unsigned major, unsigned minor)
 }
 
 /* RFC 9112 section 3.2.1; llhttp judges it as well, but by a table that depends on how it was built. */
-static bool path_ok(struct str s)
+bool h1_path_ok(struct str s)
 {
 	if (!s.n || s.p[0] != '/')
 		return false;
@@ -201,7 +201,7 @@ static int take_authority(struct h1_parser *p, struct str a)
 
 static int take_path(struct h1_parser *p, struct str path)
 {
-	if (!path_ok(path))
+	if (!h1_path_ok(path))
 		return bad(p, "path of the target not well-formed");
 	return stored(p, head_set(&p->head, HEAD_PATH, path));
 }

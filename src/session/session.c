@@ -271,7 +271,7 @@ static void h2_idle(void *owner)
 		s->events->idle(s->owner);
 }
 
-static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle};
+static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, NULL};
 
 /* ---- life */
 

@@ -1,6 +1,7 @@
 """Carriers without an ingress, and visitors who speak HTTP/2."""
 import hashlib
 import random
+import socket
 import subprocess
 import threading
 
@@ -175,6 +176,53 @@ def test_h2_many_streams(h2):
     out = subprocess.run(["h2load", "-n", "1000", "-c", "1", "-m", "100", "-H", ":authority: shop.tunnel.test",
                           f"http://127.0.0.1:{server.plain_port}/"], capture_output=True, text=True, timeout=60).stdout
     assert "1000 succeeded, 0 failed" in out, out
+
+
+def h2_status(port, *fields):
+    """The status of a request with exactly those fields, or None when its stream was reset."""
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.events import ResponseReceived, StreamReset
+
+    config = H2Configuration(client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False,
+                             header_encoding="utf-8")
+    connection = H2Connection(config)
+    connection.initiate_connection()
+    connection.send_headers(1, list(fields), end_stream=False)
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as sock:
+        sock.sendall(connection.data_to_send())
+        while data := sock.recv(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, ResponseReceived):
+                    return int(dict(event.headers)[":status"])
+                if isinstance(event, StreamReset):
+                    return None
+            sock.sendall(connection.data_to_send())
+    return None
+
+
+SHOP = (":authority", "shop.tunnel.test")
+
+
+@pytest.mark.parametrize("status, fields", [
+    (501, [(":method", "CONNECT"), (":authority", "shop.tunnel.test:443")]),
+    (501, [(":method", "BREW"), (":scheme", "http"), (":path", "/"), SHOP]),
+    (400, [(":method", "GET"), (":scheme", "ftp"), (":path", "/"), SHOP]),
+    (400, [(":method", "GET"), (":scheme", "http"), (":path", "/a#b"), SHOP]),
+    (400, [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop.tunnel.test:80,x")]),
+    (400, [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop.tunnel.test:8%0")]),
+    (431, [(":method", "GET"), (":scheme", "http"), (":path", "/"), SHOP, ("x-big", "b" * 40000)]),
+    (431, [(":method", "GET"), (":scheme", "http"), (":path", "/"), SHOP, *[("cookie", f"c{i}=1") for i in range(120)]]),
+    (None, [(":method", "GET"), (":scheme", "http"), (":path", "/"), SHOP, ("host", "files.tunnel.test")]),
+    (None, [(":method", "GET"), (":scheme", "http"), (":path", "/"), SHOP, ("connection", "close")]),
+    (None, [(":method", "GET"), (":scheme", "http"), (":path", "/"), SHOP, ("x-cr", "a\rb")]),
+])
+def test_h2_refusals(h2, status, fields):
+    """A request that could not be written as one of HTTP/1.1 is refused, and the origin sees nothing of it."""
+    server, origin, *_ = h2
+    assert h2_status(server.plain_port, *fields) == status
+    assert origin.requests == []
+    assert server.fetch("nobody").status == 404
 
 
 def test_preface_cut_anywhere(h2):

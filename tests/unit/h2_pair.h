@@ -68,7 +68,7 @@ static inline void pair_request(void *owner, struct h2_stream *stream, const str
 
 static inline void pair_end_init(struct h2_end *e, struct h2_pair *p, const struct h2_options *o)
 {
-	static const struct h2_events events = {pair_woken, pair_request, pair_idle};
+	static const struct h2_events events = {pair_woken, pair_request, pair_idle, NULL};
 	struct h2_options own = *o;
 
 	memset(e, 0, sizeof(*e));

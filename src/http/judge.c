@@ -1,0 +1,31 @@
+#include "http/judge.h"
+
+#include "base/err.h"
+#include "http/h1_int.h"
+
+/* The methods that llhttp knows for HTTP/1.1: the same ones whatever a request came in. */
+static bool is_known(struct str method)
+{
+	for (unsigned m = 0; m < HTTP_PRI; m++)
+		if (m != HTTP_CONNECT && str_eq(method, str_of(llhttp_method_name((llhttp_method_t)m))))
+			return true;
+	return false;
+}
+
+int judge_request(const struct head *h, const char **detail)
+{
+	struct str method = head_get(h, HEAD_METHOD), path = head_get(h, HEAD_PATH), scheme = head_get(h, HEAD_SCHEME);
+
+	if (!is_known(method)) {
+		*detail = str_eq(method, STR("CONNECT")) ? "CONNECT is not offered" : "method not known";
+		return ADIT_ERR_BAD_METHOD;
+	}
+	*detail = NULL;
+	if (!str_eq_nocase(scheme, STR("https")) && !str_eq_nocase(scheme, STR("http")))
+		*detail = "scheme neither http nor https";
+	else if (!h1_authority_ok(head_get(h, HEAD_AUTHORITY)))
+		*detail = "authority not host[:port]";
+	else if (!h1_path_ok(path) && !(str_eq(path, STR("*")) && str_eq(method, STR("OPTIONS"))))
+		*detail = "path not an absolute path";
+	return *detail ? ADIT_ERR_BAD_REQUEST : 0;
+}
