@@ -40,7 +40,7 @@ struct reply {
 	struct buf in;             /* a relay's body */
 	struct buf rest;           /* of the answer */
 	size_t credit;
-	bool answered, request_ended, response_ended, freed;
+	bool answered, request_ended, response_ended, sending, freed;
 	struct task free;
 };
 
@@ -92,6 +92,9 @@ static void send_rest(struct reply *r)
 {
 	struct iovec v;
 
+	if (r->sending) /* credit came from within body */
+		return;
+	r->sending = true;
 	while (r->credit && buf_iov(&r->rest, &v, 1) == 1) {
 		size_t n = v.iov_len < r->credit ? v.iov_len : r->credit;
 
@@ -99,6 +102,7 @@ static void send_rest(struct reply *r)
 		half_body(&r->half, v.iov_base, n);
 		buf_drop(&r->rest, n);
 	}
+	r->sending = false;
 	if (!r->answered || r->rest.len || r->response_ended || !r->half.peer)
 		return;
 	r->response_ended = true;
