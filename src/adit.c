@@ -316,6 +316,8 @@ static unsigned carriers_of(enum conf_carrier c)
 		return LADDER_WS_H2;
 	case CONF_CARRIER_WS_H1:
 		return LADDER_WS_H1;
+	case CONF_CARRIER_POLL:
+		return LADDER_POLL;
 	default:
 		return LADDER_ALL;
 	}
@@ -334,11 +336,6 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	w->client = c;
 	w->conf = *conf;
 	*conf = NULL;
-	if (w->conf->carrier == CONF_CARRIER_POLL) {
-		snprintf(e->text, sizeof(e->text), "carrier: this version has direct, ws-h2 and ws-h1, not poll");
-		work_free(&w);
-		return NULL;
-	}
 	if (w->conf->server_tls && !(w->tls = tls_context_client(w->conf->ca, &te))) {
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
 		work_free(&w);
@@ -349,7 +346,8 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	o = (struct dialer_options){
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
-		.trace = c->trace, .carriers = carriers_of(w->conf->carrier), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .budget = &c->budget,
+		.trace = c->trace, .carriers = carriers_of(w->conf->carrier), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u,
+		.poll_hold_ms = w->conf->poll_hold_ms, .poll_interval_ms = w->conf->poll_interval_ms, .budget = &c->budget,
 		.events = &dialer_events, .owner = w,
 	};
 	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;

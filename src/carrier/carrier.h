@@ -6,6 +6,7 @@
  *     direct           link bytes ∘ HTTP/1.1 Upgrade: adit ∘ TLS ∘ TCP
  *     ws-h1            link bytes ∘ ws ∘ HTTP/1.1 Upgrade: websocket ∘ TLS ∘ TCP
  *     ws-h2            link bytes ∘ ws ∘ half_stream ∘ extended CONNECT on outer ∘ TLS ∘ TCP
+ *     poll             link bytes ∘ numbered messages ∘ GETs, POSTs of a requester ∘ (outer | HTTP/1.1) ∘ TLS ∘ TCP
  *
  * Contract: every carrier starts as an HTTP request to /_adit/v1/LINKID/KIND with the bearer token, so an ingress can
  * route and limit it and a stranger gets a 401 and nothing else. Nobody sends a link byte before the answer has come.
@@ -15,7 +16,7 @@
 
 #include "base/buf.h"
 #include "http/head.h"
-#include "io/tls.h"
+#include "io/dial.h"
 
 #define CARRIER_PATH "/_adit/v1/"
 #define CARRIER_VERSION "1"
@@ -32,6 +33,11 @@ struct carrier_target {
 	const char *link_id; /* hex */
 	const char *token;
 	const char *agent;   /* User-Agent */
+	/* poll, which needs more connections than the one it is given: */
+	struct resolver *resolver;
+	const struct dial_options *dial;
+	uint32_t poll_hold_ms;     /* how long the server may hold a poll without an answer */
+	uint32_t poll_interval_ms; /* from an answer to the next poll */
 };
 
 /** How an attempt ended. */
@@ -58,7 +64,7 @@ struct carrier_kind {
 	void (*cancel)(struct carrier_attempt **a);
 };
 
-extern const struct carrier_kind carrier_direct, carrier_ws_h1, carrier_ws_h2;
+extern const struct carrier_kind carrier_direct, carrier_ws_h1, carrier_ws_h2, carrier_poll;
 
 /** For the kinds: fills `h` (initialised) with the request for /_adit/v1/LINKID/kind. 0 or ADIT_ERR_NOMEM. */
 int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol);
@@ -68,7 +74,7 @@ unsigned carrier_retry_after(const struct head *h);
 
 /* ---- aditd's side */
 
-enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT, CARRIER_WS };
+enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT, CARRIER_WS, CARRIER_POLL, CARRIER_RELAY };
 
 /** Is this path one of the tunnel's own endpoints? CARRIER_NONE when not, or when its link id is malformed. */
 enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LINK_ID_HEX + 1]);

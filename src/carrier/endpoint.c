@@ -18,6 +18,10 @@ static bool is_link_id(struct str s)
 
 enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LINK_ID_HEX + 1])
 {
+	static const struct {
+		const char *name;
+		enum carrier_endpoint endpoint;
+	} kinds[] = {{"direct", CARRIER_DIRECT}, {"ws", CARRIER_WS}, {"poll", CARRIER_POLL}, {"relay", CARRIER_RELAY}};
 	struct str prefix = STR(CARRIER_PATH), rest, id, kind;
 
 	if (!carrier_path(path))
@@ -27,9 +31,10 @@ enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LIN
 		return CARRIER_NONE;
 	memcpy(link_id, id.p, id.n);
 	link_id[id.n] = '\0';
-	if (str_eq(kind, STR("direct")))
-		return CARRIER_DIRECT;
-	return str_eq(kind, STR("ws")) ? CARRIER_WS : CARRIER_NONE;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (str_eq(kind, str_of(kinds[i].name)))
+			return kinds[i].endpoint;
+	return CARRIER_NONE;
 }
 
 struct str carrier_bearer(const struct head *h)

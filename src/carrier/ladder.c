@@ -59,6 +59,8 @@ static const struct carrier_kind *kind_of(unsigned carrier)
 		return &carrier_direct;
 	case LADDER_WS_H2:
 		return &carrier_ws_h2;
+	case LADDER_POLL:
+		return &carrier_poll;
 	default:
 		return &carrier_ws_h1;
 	}
@@ -177,7 +179,7 @@ static unsigned alpn_of(const struct rung *r, enum rung_kind k)
 		return alpn;
 	if (k == RUNG_FIRST && (allowed & LADDER_DIRECT) && !r->without_token)
 		alpn |= TLS_OFFER_ADIT;
-	if (allowed & LADDER_WS_H2)
+	if (k == RUNG_POLL || (allowed & LADDER_WS_H2))
 		alpn |= TLS_OFFER_H2;
 	return alpn;
 }
@@ -189,6 +191,8 @@ static unsigned carrier_for(const struct rung *r, const struct stream *s)
 
 	if (r == &r->ladder->rungs[RUNG_WS_H1])
 		return LADDER_WS_H1;
+	if (r == &r->ladder->rungs[RUNG_POLL])
+		return LADDER_POLL;
 	if (strcmp(s->alpn, TLS_ALPN_ADIT) == 0 || !s->tls)
 		return allowed & LADDER_DIRECT ? LADDER_DIRECT : allowed & LADDER_WS_H1;
 	if (strcmp(s->alpn, TLS_ALPN_H2) == 0)
@@ -198,6 +202,37 @@ static unsigned carrier_for(const struct rung *r, const struct stream *s)
 }
 
 static void dial_rung(struct rung *r);
+
+static struct dial_options dial_options_of(const struct rung *r)
+{
+	const struct ladder *l = r->ladder;
+
+	return (struct dial_options){
+		.host = l->o.host, .port = l->o.port, .tls = l->o.tls, .tls_name = l->o.server_name,
+		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)),
+	};
+}
+
+static struct carrier_attempt *start_kind(struct rung *r, struct stream *s)
+{
+	struct ladder *l = r->ladder;
+	const struct dial_options dial = dial_options_of(r);
+	struct carrier_target target = l->o.target;
+
+	target.resolver = l->o.resolver;
+	target.dial = &dial;
+	return r->kind->start(l->loop, s, &target, on_carrier, r);
+}
+
+/* What a rung is for, when its dial has failed. */
+static unsigned aim_of(const struct rung *r)
+{
+	static const unsigned aims[RUNGS] = {
+		[RUNG_FIRST] = LADDER_DIRECT, [RUNG_WS_H1] = LADDER_WS_H1, [RUNG_POLL] = LADDER_POLL,
+	};
+
+	return aims[r - r->ladder->rungs];
+}
 
 static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 {
@@ -214,7 +249,7 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 		return;
 	}
 	if (err) {
-		fail_early(r, first ? LADDER_DIRECT : LADDER_WS_H1, err, detail);
+		fail_early(r, aim_of(r), err, detail);
 		return;
 	}
 	log_event(l->o.trace, LOG_LEVEL_INFO, "connected", KV_Z("link", l->o.target.link_id), KV_Z("address", s->peer.ip),
@@ -232,7 +267,7 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 		note_why(l, LADDER_DIRECT, "the server, or an ingress before it, does not know adit/1");
 	l->tried |= r->carrier;
 	r->kind = kind_of(r->carrier);
-	r->attempt = r->kind->start(l->loop, s, &l->o.target, on_carrier, r);
+	r->attempt = start_kind(r, s);
 	if (!r->attempt) {
 		stream_free(&s);
 		fail_early(r, r->carrier, ADIT_ERR_NOMEM, "");
@@ -242,15 +277,12 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 static void dial_rung(struct rung *r)
 {
 	struct ladder *l = r->ladder;
-	const struct dial_options o = {
-		.host = l->o.host, .port = l->o.port, .tls = l->o.tls, .tls_name = l->o.server_name,
-		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)),
-	};
+	const struct dial_options o = dial_options_of(r);
 
 	r->started = true;
 	r->dial = dial_start(l->loop, l->o.resolver, &o, on_dialled, r);
 	if (!r->dial)
-		fail_early(r, LADDER_DIRECT, ADIT_ERR_NOMEM, "");
+		fail_early(r, aim_of(r), ADIT_ERR_NOMEM, "");
 }
 
 static bool wanted(const struct ladder *l, enum rung_kind k)
@@ -261,7 +293,7 @@ static bool wanted(const struct ladder *l, enum rung_kind k)
 	case RUNG_WS_H1:
 		return (l->o.allowed & LADDER_WS_H1) && !(l->tried & LADDER_WS_H1);
 	default:
-		return false; /* poll: see doc/notes.md */
+		return (l->o.allowed & LADDER_POLL) != 0;
 	}
 }
 

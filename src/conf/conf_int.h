@@ -17,7 +17,7 @@ enum opt_section {
 };
 
 enum opt_kind {
-	KIND_BOOL, KIND_UINT, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
+	KIND_BOOL, KIND_UINT, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
 	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_NAME, KIND_ORIGIN,
 	KIND_HOST_HEADER,
 	/* not scalars: */
@@ -26,7 +26,7 @@ enum opt_kind {
 
 struct opt_type {
 	enum opt_kind kind;
-	unsigned least, most;    /* KIND_UINT */
+	unsigned least, most;    /* KIND_UINT, KIND_TIME (milliseconds) */
 	const char *choices;     /* KIND_CHOICE: "text|json" */
 	enum opt_section items;  /* KIND_LIST, KIND_MAP */
 };

@@ -15,6 +15,7 @@
 
 #define OF(k) {.kind = KIND_##k}
 #define UINT(a, b) {.kind = KIND_UINT, .least = (a), .most = (b)}
+#define TIME(a, b) {.kind = KIND_TIME, .least = (a), .most = (b)}
 #define CHOICE(words) {.kind = KIND_CHOICE, .choices = (words)}
 #define LIST(s) {.kind = KIND_LIST, .items = SECTION_##s}
 #define MAP(s) {.kind = KIND_MAP, .items = SECTION_##s}

@@ -85,6 +85,29 @@ static int set_uint(const struct value *v)
 	return 0;
 }
 
+static bool cut_end(struct str *s, struct str end)
+{
+	if (s->n <= end.n || !str_eq((struct str){s->p + s->n - end.n, end.n}, end))
+		return false;
+	s->n -= end.n;
+	return true;
+}
+
+/* 500ms, 20s; 0 needs no unit. */
+static int set_time(const struct value *v)
+{
+	struct str digits = v->text;
+	uint64_t n, unit = cut_end(&digits, STR("ms")) ? 1 : cut_end(&digits, STR("s")) ? 1000 : 0;
+
+	if (str_to_u64(digits, &n) < 0 || n > v->o->type.most || (!unit && n))
+		return wrong(v);
+	n *= unit;
+	if (n < v->o->type.least || n > v->o->type.most)
+		return wrong(v);
+	*(unsigned *)v->field = (unsigned)n;
+	return 0;
+}
+
 static int set_choice(const struct value *v)
 {
 	struct str rest = str_of(v->o->type.choices), choice;
@@ -312,6 +335,7 @@ static const struct {
 } kinds[] = {
 	[KIND_BOOL] = {"true or false", set_bool},
 	[KIND_UINT] = {"a whole number", set_uint},
+	[KIND_TIME] = {"a time such as 500ms or 20s", set_time},
 	[KIND_CHOICE] = {"a word", set_choice},
 	[KIND_PATH] = {"a path", set_path_text},
 	[KIND_LOG_PATH] = {"a path, or \"-\" for standard output", set_log_path},
@@ -350,6 +374,8 @@ void conf_wanted(const struct opt *o, char *out, size_t size)
 		choice_wanted(t->choices, out, size);
 	else if (t->kind == KIND_UINT)
 		snprintf(out, size, "a whole number from %u to %u", t->least, t->most);
+	else if (t->kind == KIND_TIME)
+		snprintf(out, size, "a time such as 500ms or 2s, at most %us", t->most / 1000);
 	else if (t->kind == KIND_LIST)
 		snprintf(out, size, "a list of %s",
 		         t->items == SECTION_LISTEN ? "listeners" : t->items == SECTION_TOKEN ? "tokens" : "tunnels");

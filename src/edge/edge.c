@@ -263,7 +263,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		return NULL;
 	e->loop = l;
 	e->o = *o;
-	e->endpoint = (struct endpoint){l, o->acceptor, o->conf, o->log, false};
+	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, o->log);
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
@@ -289,6 +289,7 @@ void edge_free(struct edge **ep)
 		edge_h2_free(&c);
 	}
 	greet_drop_all(&e->greetings);
+	poll_table_clear(&e->endpoint.polls);
 	timer_stop(&e->again);
 	free(e);
 }

@@ -143,6 +143,66 @@ static void switch_stream(const struct endpoint *e, const struct visit *v, const
 		stream_free(&bytes);
 }
 
+/* ---- polls and relays: a carrier of many requests */
+
+/* Answers 201 with the new carrier's id. */
+static void open_polls(struct endpoint *e, const struct visit *v, const struct arrival *a)
+{
+	struct page *p = malloc(sizeof(*p));
+	struct buf none = BUF_INIT, nothing = BUF_INIT;
+	char id[POLL_ID_HEX + 1];
+	struct stream *s;
+
+	if (!p)
+		return;
+	head_init(&p->head);
+	p->len = 0;
+	p->head.status = 201;
+	p->head.length = 0;
+	s = poll_table_open(&e->polls, a->link_id, a->token, &v->stream->peer, id);
+	if (s && poll_answer_fields(&p->head.fields) == 0 &&
+	    fields_add(&p->head.fields, STR("adit-carrier"), str_of(id)) == 0) {
+		page_reply(p, v->asking, false);
+		acceptor_take(a->acceptor, s, &none, &nothing, a->link_id, a->token);
+	} else {
+		stream_free(&s);
+	}
+	page_free(p);
+	free(p);
+}
+
+static void serve_polls(struct endpoint *e, const struct visit *v, const struct head *h, const struct conf_token *t,
+                        const struct arrival *a)
+{
+	bool get = str_eq(head_get(h, HEAD_METHOD), STR("GET")), post = str_eq(head_get(h, HEAD_METHOD), STR("POST"));
+	struct str id = fields_get(&h->fields, STR("adit-carrier"));
+	struct poll_answered *c = id.p ? poll_table_find(&e->polls, id, a->link_id, t->sha256) : NULL;
+
+	if (a->kind == CARRIER_POLL ? !get : !post)
+		answer(e, v, 405, a->kind == CARRIER_POLL ? "polls are GETs" : "relays are POSTs", NULL);
+	else if (id.p && !c)
+		answer(e, v, 410, "this poll carrier is not known here", NULL);
+	else if (c && a->kind == CARRIER_POLL)
+		poll_answered_poll(c, v->asking, h);
+	else if (c)
+		poll_answered_relay(c, v->asking, h);
+	else if (a->kind == CARRIER_POLL)
+		answer(e, v, 400, "a poll must name its carrier", NULL);
+	else if (e->draining)
+		answer(e, v, 503, "the tunnel server is shutting down", "1");
+	else if (!acceptor_has_room(e->acceptor, t))
+		answer(e, v, 429, "this token has too many links", "5");
+	else
+		open_polls(e, v, a);
+}
+
+void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
+                   struct log *log)
+{
+	*e = (struct endpoint){.loop = l, .acceptor = a, .conf = conf, .log = log};
+	poll_table_init(&e->polls, l);
+}
+
 void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 {
 	struct arrival a = {.acceptor = e->acceptor};
@@ -150,10 +210,14 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
 
 	a.kind = carrier_endpoint(head_get(h, HEAD_PATH), a.link_id);
+	if (t)
+		memcpy(a.token, t->sha256, SHA256_LEN);
 	if (!t) {
 		answer(e, v, 401, "this token is not known here", NULL);
 	} else if (a.kind == CARRIER_NONE || (a.kind == CARRIER_DIRECT && !v->h1)) {
 		answer(e, v, 404, "no such tunnel endpoint", NULL);
+	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {
+		serve_polls(e, v, h, t, &a);
 	} else if (a.kind == CARRIER_DIRECT && !str_eq_nocase(protocol, STR("adit"))) {
 		answer(e, v, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
 	} else if (a.kind == CARRIER_WS && !str_eq_nocase(protocol, STR("websocket"))) {
@@ -164,11 +228,9 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
 	} else if (!acceptor_has_room(e->acceptor, t)) {
 		answer(e, v, 429, "this token has too many links", "5");
+	} else if (v->h1) {
+		switch_connection(e, v, h, &a);
 	} else {
-		memcpy(a.token, t->sha256, SHA256_LEN);
-		if (v->h1)
-			switch_connection(e, v, h, &a);
-		else
-			switch_stream(e, v, &a);
+		switch_stream(e, v, &a);
 	}
 }

@@ -1,4 +1,5 @@
-/* endpoint: the tunnel's own endpoints, /_adit/v1/…: authenticates the request and makes its connection or stream a carrier.
+/* endpoint: the tunnel's own endpoints, /_adit/v1/…: authenticates the request and makes its connection or stream a
+ * carrier, or hands it to the poll carrier that it names.
  * Layer edge; the edge hands over what is addressed to them.
  * Invariant: without a valid token there is a 401 and nothing else; every answer carries Adit-Version.
  */
@@ -6,6 +7,7 @@
 #define ADIT_EDGE_ENDPOINT_H
 
 #include "base/log.h"
+#include "carrier/poll_answered.h"
 #include "conf/conf.h"
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
@@ -23,8 +25,11 @@ struct endpoint {
 	const struct conf_server *conf;
 	struct log *log;
 	bool draining;
+	struct poll_table polls;
 };
 
+void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
+                   struct log *log);
 /** `e` must live until the connections it took are in the acceptor's hands (the end of the turn). */
 void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h);
 

@@ -181,7 +181,10 @@ static void climb(struct dialer *d)
 	struct ladder_options o = {
 		.resolver = d->o.resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
 		.allowed = d->o.carriers, .trace = d->o.trace,
-		.target = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent},
+		.target = {
+			.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent,
+			.poll_hold_ms = d->o.poll_hold_ms, .poll_interval_ms = d->o.poll_interval_ms,
+		},
 	};
 	uint8_t id[LINK_ID_LEN];
 

@@ -45,6 +45,7 @@ struct dialer_options {
 	struct log *log, *trace;
 	unsigned carriers;         /* LADDER_*: those that may be tried */
 	uint32_t heartbeat_ms;
+	uint32_t poll_hold_ms, poll_interval_ms; /* see carrier_target */
 	struct budget *budget;
 	const struct dialer_events *events;
 	void *owner;

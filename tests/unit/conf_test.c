@@ -274,6 +274,7 @@ static void test_defaults(void)
 	                      CONF_RUN);
 	CU_ASSERT(c->server_tls && c->server_port == 443 && c->carrier == CONF_CARRIER_AUTO);
 	CU_ASSERT_EQUAL(c->heartbeat_seconds, 30);
+	CU_ASSERT(c->poll_interval_ms == 0 && c->poll_hold_ms == 20000);
 	CU_ASSERT_STRING_EQUAL(c->server_host, "T.test");
 	CU_ASSERT_STRING_EQUAL(c->server_name, "T.test");
 	CU_ASSERT_STRING_EQUAL(c->state_dir, "/home/me/.local/state/adit");
@@ -288,7 +289,7 @@ static void test_client(void)
 {
 	static const char text[] =
 		"server: http://[::1]:8080\nserver_name: Tunnel.test\ntoken_file: token\ncarrier: ws-h2\n"
-		"ca: cert.pem\nheartbeat_seconds: 5\nstate_dir: state\ntunnels:\n"
+		"ca: cert.pem\nheartbeat_seconds: 5\nstate_dir: state\npoll_interval: 500ms\npoll_hold: 0\ntunnels:\n"
 		"  - {name: Shop, origin: 'http://127.0.0.1:3000', host_header: 'localhost:3000'}\n"
 		"  - {origin: 'unix:app.sock'}\n";
 	struct conf_client *c;
@@ -300,6 +301,7 @@ static void test_client(void)
 	CU_ASSERT_EQUAL_FATAL(run_client("adit start -c sub/adit.yaml --carrier poll", stdout, &c, &e), CONF_RUN);
 	CU_ASSERT(!c->server_tls && c->server_port == 8080);
 	CU_ASSERT(c->carrier == CONF_CARRIER_POLL && c->heartbeat_seconds == 5);
+	CU_ASSERT(c->poll_interval_ms == 500 && c->poll_hold_ms == 0);
 	CU_ASSERT_STRING_EQUAL(c->server_host, "::1");
 	CU_ASSERT_STRING_EQUAL(c->server_name, "tunnel.test");
 	CU_ASSERT_STRING_EQUAL(c->token, "below");
