@@ -90,7 +90,8 @@ scgi_temp_path tmp; include site.conf; }
 
     def write(self):
         (self.folder / "tmp").mkdir(exist_ok=True)
-        (self.folder / "main.conf").write_text(self.MAIN if os.geteuid() == 0 else self.MAIN.replace(" user root;", ""))
+        main = self.MAIN if os.geteuid() == 0 else self.MAIN.replace(" user root;", "")
+        (self.folder / "main.conf").write_text(main)
         (self.folder / "site.conf").write_text(self.text())
 
     def argv(self):
@@ -181,9 +182,9 @@ class Caddy(Ingress):
     def reload(self, edit=None):
         self.edit = edit
         self.write()
-        subprocess.run([program("caddy"), "reload", "--force", "--config", str(self.folder / "Caddyfile"), "--address",
-                        f"127.0.0.1:{self.admin}"], check=True, capture_output=True, timeout=20,
-                       env=environment(self.folder), cwd=self.folder)
+        argv = [program("caddy"), "reload", "--force", "--config", str(self.folder / "Caddyfile"),
+                "--address", f"127.0.0.1:{self.admin}"]
+        subprocess.run(argv, check=True, capture_output=True, timeout=20, env=environment(self.folder), cwd=self.folder)
 
 
 class Lighttpd(Ingress):
@@ -193,7 +194,11 @@ class Lighttpd(Ingress):
     def write(self):
         (self.folder / "main.conf").write_text(
             f'server.document-root = "{self.folder}"\nserver.port = {free_port()}\nserver.bind = "127.0.0.1"\n'
-            f'server.upload-dirs = ( "{self.folder}" )\ninclude "{self.folder / "site.conf"}"\n')
+            f'server.upload-dirs = ( "{self.folder}" )\n'
+            # as in Debian's /etc/lighttpd/lighttpd.conf
+            'server.http-parseopts = ( "header-strict" => "enable", "url-normalize" => "enable",\n'
+            '"url-path-2f-decode" => "enable", "url-path-dotseg-remove" => "enable" )\n'
+            f'include "{self.folder / "site.conf"}"\n')
         (self.folder / "site.conf").write_text(self.text())
 
     def argv(self):

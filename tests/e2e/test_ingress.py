@@ -1,7 +1,7 @@
 """Every carrier through every real ingress, with the very files of contrib/ingress; visitors go the same way.
 
-What `auto` chose through each, and adit's word on why not better, is written as a table to $ADIT_CARRIERS (a file), or
-to carriers.md in the run's folder. doc/carriers.md holds that of a real run.
+What `auto` chose through each, and adit's word on why not better, is written as a table to $ADIT_CARRIERS (a file),
+or to carriers.md in the run's folder. doc/carriers.md holds that of a real run.
 """
 import hashlib
 import os
@@ -197,7 +197,7 @@ def all_of_it(road):
 
 
 def run(road, carrier, expect):
-    start = time.monotonic()
+    start, before = time.monotonic(), len(road.server.program.records)
     adit = road.adit(carrier)
     try:
         record = adit.wait_event("published")
@@ -206,6 +206,7 @@ def run(road, carrier, expect):
         all_of_it(road)
         assert not adit.events("down"), "the tunnel broke:\n" + adit.text
         adit.stop()
+        road.server.program.wait_event("link.down", timeout=3, start=before)
     finally:
         adit.kill()
     return record, seconds
@@ -238,7 +239,7 @@ CUTS = ("caddy",)
 
 
 def test_reload(road):
-    """A reload of the ingress leaves the tunnel alone where the ingress keeps what runs; else it is back within 5 s."""
+    """A reload leaves the tunnel alone where the ingress keeps what runs; elsewhere it is back within 5 s."""
     if road.kind == "none":
         pytest.skip("no ingress to reload")
     adit = road.adit()
@@ -255,16 +256,35 @@ def test_reload(road):
                 road.works()
                 assert not adit.events("down"), "the reload cut the tunnel:\n" + adit.text
         eventually(road.works, "the next request works", timeout=5)
-        assert len(adit.events("published")) == 1 + cut, adit.text
+        eventually(lambda: len(adit.events("published")) == 1 + cut, lambda: adit.text, timeout=5)
         adit.stop()
+    finally:
+        adit.kill()
+
+
+def test_server_restart(road):
+    """When aditd dies and comes back behind the ingress, adit notices through it and is back within 10 s."""
+    adit = road.adit()
+    try:
+        adit.wait_event("published")
+        eventually(road.works, "the tunnel works")
+        road.server.program.kill()
+        start = time.monotonic()
+        while time.monotonic() < start + 1:
+            assert not road.works()
+        road.server.start()
+        start = time.monotonic()
+        eventually(road.works, lambda: "the next request works:\n" + adit.text)
+        assert len(adit.events("down")) >= 1 and adit.alive()
+        print(f"{road.kind}: back after {time.monotonic() - start:.1f} s")
     finally:
         adit.kill()
 
 
 def deny(text):
     """HAProxy refuses all that would be a WebSocket, over HTTP/1.1 and HTTP/2."""
-    return text.replace("option forwardfor", "option forwardfor\n\thttp-request deny if { req.hdr(upgrade) -m found }\n"
-                        "\thttp-request deny if { method CONNECT }")
+    rules = "\thttp-request deny if { req.hdr(upgrade) -m found }\n\thttp-request deny if { method CONNECT }"
+    return text.replace("option forwardfor", "option forwardfor\n" + rules)
 
 
 def without(*parts):
@@ -288,8 +308,8 @@ FORBID = {
 
 @pytest.mark.parametrize("kind", list(FORBID))
 def test_forbidden(kind, base, authority, reports, request):
-    """With Upgrade taken out and extended CONNECT forbidden adit says why each carrier fails, and takes the first that
-    works once the ingress is mended."""
+    """With Upgrade taken out and extended CONNECT forbidden adit says why each carrier fails, and takes the best one
+    once the ingress is mended."""
     if ingress.missing(kind):
         pytest.skip(f"{ingress.missing(kind)} is not installed: sh contrib/deps.sh test")
     edit, words = FORBID[kind]
