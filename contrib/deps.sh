@@ -5,7 +5,8 @@ set -eu
 
 BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev libev-dev libwslay-dev
 	libcunit1-dev node-llhttp libc-ares-dev libyaml-dev libjansson-dev curl python3'
-TEST='nginx curl python3 python3-pytest python3-h2 valgrind openssl nghttp2-client wrk procps'
+TEST='nginx curl python3 python3-pytest python3-h2 valgrind openssl nghttp2-client wrk procps
+	haproxy apache2 nghttp2-proxy caddy lighttpd lighttpd-mod-openssl'
 
 wanted=
 for set in ${*:-build test}; do
@@ -43,7 +44,7 @@ else
 	exit 1
 fi
 
-# Debian's nginx package would start a web server on port 80: tests only want the program, so services stay off
+# Debian's packages of web servers would start them on port 80: tests only want the programs, so services stay off
 # for the time of this installation.
 install='
 	set -e

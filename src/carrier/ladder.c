@@ -124,10 +124,15 @@ static void rung_failed(struct rung *r, unsigned carrier, const struct carrier_r
 {
 	struct ladder *l = r->ladder;
 	const char *text = *res->detail ? res->detail : err_text(res->err);
+	char foreign[64];
 
 	if (l->ended)
 		return;
 	r->failed = true;
+	if (res->status && !res->ours) { /* a page of the ingress says nothing about tunnels */
+		snprintf(foreign, sizeof(foreign), "HTTP %d, and not from aditd", res->status);
+		text = foreign;
+	}
 	note_why(l, carrier, text);
 	log_event(l->o.trace, LOG_LEVEL_INFO, "rung", KV_Z("link", l->o.target.link_id), KV_Z("carrier", ladder_name(carrier)),
 	          KV_Z("reason", err_name(res->err)), KV_U64("status", (uint64_t)res->status), KV_Z("detail", text));

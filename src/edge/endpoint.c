@@ -214,10 +214,12 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		memcpy(a.token, t->sha256, SHA256_LEN);
 	if (!t) {
 		answer(e, v, 401, "this token is not known here", NULL);
-	} else if (a.kind == CARRIER_NONE || (a.kind == CARRIER_DIRECT && !v->h1)) {
+	} else if (a.kind == CARRIER_NONE) {
 		answer(e, v, 404, "no such tunnel endpoint", NULL);
 	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {
 		serve_polls(e, v, h, t, &a);
+	} else if (a.kind == CARRIER_DIRECT && !v->h1) {
+		answer(e, v, 426, "this endpoint wants HTTP/1.1 all the way; an ingress has made it HTTP/2", NULL);
 	} else if (a.kind == CARRIER_DIRECT && !str_eq_nocase(protocol, STR("adit"))) {
 		answer(e, v, 426, "this endpoint wants Upgrade: adit; something on the way may have taken it out", NULL);
 	} else if (a.kind == CARRIER_WS && !str_eq_nocase(protocol, STR("websocket"))) {

@@ -155,7 +155,7 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 static void on_carrier(void *arg, const struct carrier_result *r, unsigned carrier, const char *why)
 {
 	struct dialer *d = arg;
-	char detail[CARRIER_DETAIL_MAX + 64];
+	char detail[LADDER_WHY_MAX + sizeof(d->host_field) + 64];
 
 	d->ladder = NULL;
 	d->carrier = carrier;
@@ -166,12 +166,14 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 		greet(d, r->stream, r->rest);
 		return;
 	}
+	/* where somebody answered, each carrier has its own reason, and which of them can be mended is the user's to see */
 	if (r->status && !r->ours)
-		snprintf(detail, sizeof(detail), "HTTP %d, and not from aditd: is %s the tunnel server?", r->status, d->host_field);
+		snprintf(detail, sizeof(detail), "HTTP %d, and not from aditd: is %s the tunnel server? (%s)", r->status,
+		         d->host_field, why);
 	else
-		snprintf(detail, sizeof(detail), "%s", r->detail);
+		snprintf(detail, sizeof(detail), "%s", r->status || r->err == ADIT_ERR_PROTO ? why : r->detail);
 	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN))
-		refuse(d, r->err, detail);
+		refuse(d, r->err, r->detail);
 	else
 		again(d, r->err, detail, r->ours ? r->retry_after : 0);
 }

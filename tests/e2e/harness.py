@@ -225,14 +225,14 @@ def can_connect(port):
 class Server:
     """aditd with its config file. Ports are chosen at the first start and kept over restarts."""
 
-    def __init__(self, folder, authority, wrap=(), **config):
+    def __init__(self, folder, authority, wrap=(), proxy=None, **config):
         self.folder, self.authority, self.wrap = folder, authority, wrap
         folder.mkdir(parents=True, exist_ok=True)
         self.file, self.certificate, self.key = folder / "aditd.yaml", folder / "server.pem", folder / "server.key"
         authority.issue(self.certificate, self.key)
         self.tls_context = authority.context()
         self.plain_port = self.tls_port = None
-        self.proxy_port, self.admin_port = free_port(), free_port()
+        self.proxy_port, self.admin_port = proxy or free_port(), free_port()
         self.config = {
             "domain": DOMAIN,
             "listen": [
@@ -266,9 +266,11 @@ class Server:
         known = {self.proxy_port, self.admin_port}
         for record in self.program.events("listening"):
             port = int(record["address"].rpartition(":")[2]) if ":" in record["address"] else 0
+            if port in known:
+                continue
             if record.get("tls"):
                 self.tls_port = port
-            elif port not in known and not self.plain_port:
+            elif not self.plain_port:
                 self.plain_port = port
         assert self.plain_port and self.tls_port, "aditd must name its listeners:\n" + self.program.text
         for listen, port in zip(self.config["listen"], (self.plain_port, self.tls_port)):

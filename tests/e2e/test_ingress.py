@@ -1,0 +1,331 @@
+"""Every carrier through every real ingress, with the very files of contrib/ingress; visitors go the same way.
+
+What `auto` chose through each, and adit's word on why not better, is written as a table to $ADIT_CARRIERS (a file),
+or to carriers.md in the run's folder. doc/carriers.md holds that of a real run.
+"""
+import hashlib
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+import ingress
+from harness import DOMAIN, Server
+from wire import Origin, eventually, lines, reply
+
+MEGABYTE = 1 << 20
+CARRIERS = ("direct", "ws-h2", "ws-h1")
+# what auto takes, and all that work when forced
+WORKS = {
+    "none": ("direct", CARRIERS),
+    "nginx": ("ws-h1", ("direct", "ws-h1")),
+    "haproxy-h1": ("ws-h2", CARRIERS),
+    "haproxy-h2": ("ws-h2", ("ws-h2", "ws-h1")),
+    "haproxy-passthrough": ("direct", CARRIERS),
+    "haproxy-alpn": ("direct", CARRIERS),
+    "apache": ("ws-h2", ("ws-h2", "ws-h1")),
+    "nghttpx-h1": ("ws-h2", CARRIERS),
+    "nghttpx-h2": ("ws-h2", ("ws-h2", "ws-h1")),
+    "caddy": ("ws-h1", ("direct", "ws-h1")),
+    "lighttpd": ("ws-h2", CARRIERS),
+}
+HEAD = [("Content-Type", "application/octet-stream"), ("Transfer-Encoding", "chunked")]
+
+
+class Road:
+    """aditd, an ingress before it, an origin behind; adit is started by each test."""
+
+    def __init__(self, folder, authority, kind, edit=None):
+        self.folder, self.authority, self.kind, self.count = folder, authority, kind, 0
+        proxy_port = harness.free_port()
+        tls = {"certificate": "server.pem", "key": "server.key"}
+        self.server = Server(folder / "aditd", authority, trusted_proxies=["127.0.0.1"], listen=[
+            {"address": "127.0.0.1:0"},
+            {"address": "127.0.0.1:0", "tls": tls},
+            {"address": f"127.0.0.1:{proxy_port}", "proxy_protocol": True, "tls": tls},
+        ], proxy=proxy_port)
+        self.origin = Origin()
+        self.ingress = ingress.KINDS[kind](folder / "ingress", self.server, edit)
+
+    def adit(self, carrier="auto"):
+        self.count += 1
+        return harness.adit_http(self.server, self.folder / f"adit{self.count}-{carrier}", self.origin.address,
+                                 "--name", "shop", "--carrier", carrier, common=[
+                                     "--server", f"https://127.0.0.1:{self.ingress.port}", "--server-name", DOMAIN,
+                                     "--ca", self.authority.ca, "--log-format", "json"])
+
+    def curl(self, version, *flags, path="/"):
+        """A visitor on his way through the ingress, as a running process."""
+        host = f"shop.{DOMAIN}:{self.ingress.port}"
+        return subprocess.Popen(["curl", "-sS", "--max-time", "30", f"--http{version}", "--noproxy", "*",
+                                 "--cacert", str(self.authority.ca), "--resolve", f"{host}:127.0.0.1",
+                                 "-H", "Expect:", *map(str, flags), f"https://{host}{path}"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def works(self, path="/"):
+        """Does one visitor get his answer?"""
+        out, _ = self.curl("1.1", path=path).communicate()
+        return out == f"GET {path}\n".encode()
+
+    def end(self):
+        self.ingress.stop()
+        self.server.program.kill()
+        self.origin.stop()
+
+
+@pytest.fixture(scope="module", params=list(WORKS))
+def road(request, base, authority, reports):
+    binary = ingress.missing(request.param)
+    if binary:
+        pytest.skip(f"{binary} is not installed: sh contrib/deps.sh test")
+    road = Road(base / f"road-{request.param}", authority, request.param)
+    yield road
+    road.end()
+
+
+@pytest.fixture(scope="module")
+def chosen(base):
+    """What auto chose: rows of the table that is written at the end."""
+    rows = []
+    yield rows
+    path = os.environ.get("ADIT_CARRIERS") or base / "carriers.md"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("| ingress | `auto` took | ready after | why not a better one |\n|---|---|---|---|\n")
+        for row in rows:
+            f.write("| " + " | ".join(row) + " |\n")
+    print(f"\ncarriers: {path}\n" + open(path, encoding="utf-8").read())
+
+
+@pytest.fixture(autouse=True)
+def logs(request):
+    if "road" in request.fixturenames:
+        road = request.getfixturevalue("road")
+        request.node.stage_folder = road.folder
+        road.origin.serve(None)
+
+
+def ten_visitors(road):
+    """Ten at once, half of them over HTTP/2, each with a megabyte of its own each way."""
+    bodies = [os.urandom(MEGABYTE) for _ in range(10)]
+    visitors = []
+
+    def echo(connection, request):
+        body = request.read()
+        connection.send(reply(200, body, [("X-Path", request.target)]))
+
+    road.origin.serve(echo)
+    for i, body in enumerate(bodies):
+        file = road.folder / f"body{i}"
+        file.write_bytes(body)
+        visitors.append(road.curl("2" if i % 2 else "1.1", "--data-binary", f"@{file}", path=f"/{i}"))
+    results = [None] * len(visitors)
+
+    def wait(i):
+        results[i] = visitors[i].communicate()
+
+    waits = [threading.Thread(target=wait, args=(i,)) for i in range(len(visitors))]
+    for w in waits:
+        w.start()
+    for i, w in enumerate(waits):
+        w.join(40)
+        out, err = results[i]
+        assert hashlib.sha256(out).digest() == hashlib.sha256(bodies[i]).digest(), \
+            f"visitor {i} got {len(out)} bytes: {out[:300]} {err.decode()}"
+
+
+def streamed(road, version):
+    """The origin sends the next piece when the visitor has the one before."""
+    got = threading.Event()
+
+    def pieces(connection, request):
+        request.read()
+        connection.send(lines("HTTP/1.1 200 Fine", HEAD))
+        for i in range(4):
+            piece = b"piece %d\n" % i
+            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            if not got.wait(10):
+                break
+            got.clear()
+        connection.send(b"0\r\n\r\n")
+
+    road.origin.serve(pieces)
+    visitor = road.curl(version, "-N")
+    for i in range(4):
+        start = time.monotonic()
+        assert visitor.stdout.readline() == b"piece %d\n" % i, visitor.stderr.read().decode()
+        assert time.monotonic() - start < 5, f"piece {i} was held back"
+        got.set()
+    assert visitor.stdout.read() == b"" and visitor.wait(10) == 0
+
+
+def cancelled(road, version):
+    """A visitor who goes away in the middle takes the origin's connection with him, and nothing else."""
+    told, begun = threading.Event(), threading.Event()
+
+    def endless(connection, request):
+        request.read()
+        if request.target != "/endless":
+            connection.send(reply(200, f"GET {request.target}\n".encode()))
+            return
+        connection.send(lines("HTTP/1.1 200 Fine", HEAD) + b"5\r\nfirst\r\n")
+        begun.set()
+        # an ingress notices at the latest when it cannot write any more; some do not before
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            if not connection.send(b"5\r\nagain\r\n"):
+                told.set()
+                return
+            time.sleep(0.01)
+
+    road.origin.serve(endless)
+    visitor = road.curl(version, "-N", path="/endless")
+    assert visitor.stdout.read(5) == b"first", visitor.stderr.read().decode()
+    visitor.kill()
+    visitor.communicate()
+    assert begun.is_set() and told.wait(15), "the origin never heard that the visitor had gone"
+    assert road.works("/after")
+
+
+def all_of_it(road):
+    ten_visitors(road)
+    for version in ("1.1", "2"):
+        streamed(road, version)
+        cancelled(road, version)
+
+
+def run(road, carrier, expect):
+    start, before = time.monotonic(), len(road.server.program.records)
+    adit = road.adit(carrier)
+    try:
+        record = adit.wait_event("published")
+        seconds = time.monotonic() - start
+        assert record["carrier"] == expect, f"took {record['carrier']}: {record['why']}"
+        all_of_it(road)
+        assert not adit.events("down"), "the tunnel broke:\n" + adit.text
+        adit.stop()
+        road.server.program.wait_event("link.down", timeout=3, start=before)
+    finally:
+        adit.kill()
+    return record, seconds
+
+
+def test_auto(road, chosen):
+    """auto takes the best carrier that this ingress passes, and says what was wrong with better ones."""
+    record, seconds = run(road, "auto", WORKS[road.kind][0])
+    chosen.append((road.kind, record["carrier"], f"{seconds * 1000:.0f} ms", record["why"] or "–"))
+    assert bool(record["why"]) == (record["carrier"] != "direct")
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_forced(road, carrier):
+    """A carrier that is asked for is taken where it can work; elsewhere adit says what is in its way."""
+    if carrier in WORKS[road.kind][1]:
+        run(road, carrier, carrier)
+        return
+    adit = road.adit(carrier)
+    try:
+        down = adit.wait_event("down", timeout=10)
+        assert carrier + ": " in down["detail"] and not adit.events("published"), down
+    finally:
+        adit.kill()
+
+
+# A reload of Caddy 2.6 cuts every WebSocket; the others keep what runs until it ends.
+CUTS = ("caddy",)
+
+
+def test_reload(road):
+    """A reload leaves the tunnel alone where the ingress keeps what runs; elsewhere it is back within 5 s."""
+    if road.kind == "none":
+        pytest.skip("no ingress to reload")
+    adit = road.adit()
+    try:
+        adit.wait_event("published")
+        eventually(road.works, "the tunnel works")
+        road.ingress.reload()
+        cut = road.kind in CUTS
+        if cut:
+            adit.wait_event("down", timeout=5)
+        else:
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
+                road.works()
+                assert not adit.events("down"), "the reload cut the tunnel:\n" + adit.text
+        eventually(road.works, "the next request works", timeout=5)
+        eventually(lambda: len(adit.events("published")) == 1 + cut, lambda: adit.text, timeout=5)
+        adit.stop()
+    finally:
+        adit.kill()
+
+
+def test_server_restart(road):
+    """When aditd dies and comes back behind the ingress, adit notices through it and is back within 10 s."""
+    adit = road.adit()
+    try:
+        adit.wait_event("published")
+        eventually(road.works, "the tunnel works")
+        road.server.program.kill()
+        start = time.monotonic()
+        while time.monotonic() < start + 1:
+            assert not road.works()
+        road.server.start()
+        start = time.monotonic()
+        eventually(road.works, lambda: "the next request works:\n" + adit.text)
+        assert len(adit.events("down")) >= 1 and adit.alive()
+        print(f"{road.kind}: back after {time.monotonic() - start:.1f} s")
+    finally:
+        adit.kill()
+
+
+def deny(text):
+    """HAProxy refuses all that would be a WebSocket, over HTTP/1.1 and HTTP/2."""
+    rules = "\thttp-request deny if { req.hdr(upgrade) -m found }\n\thttp-request deny if { method CONNECT }"
+    return text.replace("option forwardfor", "option forwardfor\n" + rules)
+
+
+def without(*parts):
+    """The file as it would be if somebody had forgotten these."""
+    def edit(text):
+        for part in parts:
+            assert part in text, part
+            text = text.replace(part, "")
+        return text
+    return edit
+
+
+FORBID = {
+    "nginx": (without("proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $adit_connection;"),
+              ("ws-h2: ", "not announced", "ws-h1: ", "wants Upgrade: websocket")),
+    "apache": (without("H2WebSockets on", "upgrade=websocket "),
+               ("ws-h2: ", "not announced", "ws-h1: ", "wants Upgrade: websocket")),
+    "haproxy-h1": (deny, ("ws-h2: ", "ws-h1: ", "403", "not from aditd")),
+}
+
+
+@pytest.mark.parametrize("kind", list(FORBID))
+def test_forbidden(kind, base, authority, reports, request):
+    """With Upgrade taken out and extended CONNECT forbidden adit says why each carrier fails, and takes the best one
+    once the ingress is mended."""
+    if ingress.missing(kind):
+        pytest.skip(f"{ingress.missing(kind)} is not installed: sh contrib/deps.sh test")
+    edit, words = FORBID[kind]
+    road = Road(base / f"forbid-{kind}", authority, kind, edit)
+    request.node.stage_folder = road.folder
+    adit = None
+    try:
+        adit = road.adit()
+        down = adit.wait_event("down", timeout=10)
+        for word in ("direct: ", *words):
+            assert word in down["detail"], down
+        road.ingress.reload()
+        record = adit.wait_event("published", timeout=15)
+        assert record["carrier"] == WORKS[kind][0], record
+        eventually(road.works, "the next request works", timeout=5)
+    finally:
+        if adit:
+            adit.kill()
+        road.end()
