@@ -41,6 +41,7 @@ struct work {
 	struct client *client;
 	struct conf_client *conf;
 	struct tls_context *tls;
+	struct dial_proxy proxy;
 	struct wire_hello *hello;
 	struct tunnels *tunnels;
 	struct dialer *dialer;
@@ -305,18 +306,20 @@ static struct wire_hello *make_hello(const struct conf_client *c, struct log *lo
 	return h;
 }
 
-static unsigned carriers_of(enum conf_carrier c)
+static unsigned carriers_of(const struct conf_client *c)
 {
-	switch (c) {
-	case CONF_CARRIER_DIRECT:
-		return LADDER_DIRECT;
-	case CONF_CARRIER_WS_H2:
-		return LADDER_WS_H2;
-	case CONF_CARRIER_WS_H1:
-		return LADDER_WS_H1;
-	default:
-		return LADDER_ALL;
-	}
+	static const unsigned bits[] = {
+		[CONF_CARRIER_DIRECT] = LADDER_DIRECT, [CONF_CARRIER_WS_H2] = LADDER_WS_H2, [CONF_CARRIER_WS_H1] = LADDER_WS_H1,
+		[CONF_CARRIER_POLL] = LADDER_POLL,
+	};
+	unsigned out = 0;
+
+	if (c->carrier != CONF_CARRIER_AUTO)
+		return bits[c->carrier];
+	for (unsigned i = CONF_CARRIER_DIRECT; i <= CONF_CARRIER_POLL; i++)
+		if (!c->carriers || (c->carriers & (1u << i)))
+			out |= bits[i];
+	return out;
 }
 
 /* Takes over `*conf`. NULL with a line in `e`. */
@@ -332,7 +335,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	w->client = c;
 	w->conf = *conf;
 	*conf = NULL;
-	if (w->conf->carrier == CONF_CARRIER_POLL) {
+	if (carriers_of(w->conf) == LADDER_POLL) {
 		snprintf(e->text, sizeof(e->text), "carrier: this version has direct, ws-h2 and ws-h1, not poll");
 		work_free(&w);
 		return NULL;
@@ -342,13 +345,16 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		work_free(&w);
 		return NULL;
 	}
+	w->proxy = (struct dial_proxy){
+		w->conf->proxy_host, w->conf->proxy_port, w->conf->proxy_credentials, w->conf->proxy,
+	};
 	w->hello = make_hello(w->conf, c->log);
 	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
 	o = (struct dialer_options){
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
-		.trace = c->trace, .carriers = carriers_of(w->conf->carrier), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .budget = &c->budget,
-		.events = &dialer_events, .owner = w,
+		.trace = c->trace, .proxy = w->conf->proxy ? &w->proxy : NULL, .carriers = carriers_of(w->conf), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u,
+		.budget = &c->budget, .events = &dialer_events, .owner = w,
 	};
 	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
 	if (!w->dialer)

@@ -224,7 +224,7 @@ static void dial_rung(struct rung *r)
 	struct ladder *l = r->ladder;
 	const struct dial_options o = {
 		.host = l->o.host, .port = l->o.port, .tls = l->o.tls, .tls_name = l->o.server_name,
-		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)),
+		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)), .proxy = l->o.proxy,
 	};
 
 	r->started = true;

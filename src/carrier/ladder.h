@@ -41,6 +41,7 @@ struct ladder_options {
 	const char *host;
 	uint16_t port;
 	const char *server_name;
+	const struct dial_proxy *proxy; /* NULL = none */
 	struct carrier_target target;
 	unsigned allowed;           /* LADDER_* */
 	struct log *trace;

@@ -54,6 +54,13 @@ static int refuse_token(const struct conf_args *a, struct conf_error *e)
 	return conf_blame_flag(e, a->program, "token");
 }
 
+static int refuse_password(const struct conf_args *a, struct conf_error *e)
+{
+	conf_say(e, "found a user name or password in the command line, where everybody can read it, wanted the file's "
+	            "proxy or the environment's HTTPS_PROXY");
+	return conf_blame_flag(e, a->program, "proxy");
+}
+
 static const struct opt *find_flag(const struct conf_args *a, struct str name)
 {
 	size_t dashes = name.n > 1 && name.p[1] == '-' ? 2 : 1;
@@ -95,6 +102,8 @@ static int take_flag(struct conf_args *a, int argc, char **argv, int *i, struct 
 		conf_say(e, "found no argument, wanted %s", o->argument);
 		return conf_blame_flag(e, a->program, o->flag);
 	}
+	if (o->type.kind == KIND_PROXY && memchr(value.p, '@', value.n))
+		return refuse_password(a, e);
 	a->given[o - conf_options] = value.p;
 	return 0;
 }

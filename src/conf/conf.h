@@ -94,6 +94,11 @@ struct conf_client {
 	char *token;          /* read from either; wiped by conf_client_free */
 	char warning[160];    /* something to log that is no error (others can read the token file); "" = nothing */
 	enum conf_carrier carrier;
+	unsigned carriers;    /* bits 1 << CONF_CARRIER_…: those that may be tried; 0 = all */
+	char *proxy;          /* http://HOST:PORT as messages show it, without a password; NULL = none */
+	char *proxy_host;
+	uint16_t proxy_port;
+	char *proxy_credentials; /* base64 of USER:PASSWORD, NULL = none; wiped by conf_client_free */
 	struct conf_tunnel *tunnels;
 	size_t tunnel_count;
 	char *trace;
@@ -136,6 +141,9 @@ void conf_client_free(struct conf_client **c);
  * line in `e`. `out` is zeroed or holds an earlier result; its strings are the caller's to free, also after an error.
  */
 int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e);
+
+/** Does this NO_PROXY list ("*", hosts and what is below them, addresses, blocks, each with :PORT or not) name it? */
+bool conf_no_proxy(const char *list, const char *host, uint16_t port);
 
 /** Is `address` (textual IP, no port, or "unix") in the list? */
 bool conf_trusts(const struct conf_server *c, const char *address);

@@ -176,6 +176,15 @@ static int take_origin(const struct conf_args *a, struct conf_client *c, struct 
 	return conf_args_apply(a, SECTION_TUNNEL, t, e);
 }
 
+static int check_carriers(const struct conf_args *a, const struct conf_source *s, const struct conf_client *c,
+                          struct conf_error *e)
+{
+	if (c->carrier == CONF_CARRIER_AUTO || !c->carriers || (c->carriers & (1u << c->carrier)))
+		return 0;
+	conf_say(e, "found one that is not in carriers, wanted auto or one of them");
+	return conf_blame(a, s, row("carrier"), e);
+}
+
 static int fill_in(struct conf_client *c, struct conf_error *e)
 {
 	if (!c->server_name && conf_replace(&c->server_name, str_of(c->server_host), e) < 0)
@@ -197,6 +206,10 @@ static int settle(const struct conf_args *a, struct conf_source *s, struct conf_
 		r = conf_args_required(a, s, SECTION_CLIENT, c, e);
 	if (!r)
 		r = check_tunnels(c, s, e);
+	if (!r)
+		r = check_carriers(a, s, c, e);
+	if (!r)
+		r = conf_find_proxy(a, s, c, e);
 	if (!r)
 		r = find_token(a, s, c, e);
 	return r ? r : fill_in(c, e);

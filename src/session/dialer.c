@@ -180,7 +180,7 @@ static void climb(struct dialer *d)
 {
 	struct ladder_options o = {
 		.resolver = d->o.resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
-		.allowed = d->o.carriers, .trace = d->o.trace,
+		.proxy = d->o.proxy, .allowed = d->o.carriers, .trace = d->o.trace,
 		.target = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent},
 	};
 	uint8_t id[LINK_ID_LEN];

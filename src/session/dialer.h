@@ -39,6 +39,7 @@ struct dialer_options {
 	const char *host;          /* to dial */
 	uint16_t port;
 	const char *server_name;   /* TLS name and Host */
+	const struct dial_proxy *proxy; /* NULL = none */
 	const char *token;
 	const char *agent;
 	const struct wire_hello *hello;
