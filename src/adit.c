@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/memory.h"
 #include "conf/conf.h"
+#include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
 #include "io/tcp.h"
@@ -322,6 +323,11 @@ static unsigned carriers_of(const struct conf_client *c)
 	return out;
 }
 
+static struct dial_proxy proxy_of(const struct conf_client *c)
+{
+	return (struct dial_proxy){c->proxy_host, c->proxy_port, c->proxy_credentials, c->proxy};
+}
+
 /* Takes over `*conf`. NULL with a line in `e`. */
 static struct work *work_new(struct client *c, struct conf_client **conf, struct conf_error *e)
 {
@@ -345,9 +351,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		work_free(&w);
 		return NULL;
 	}
-	w->proxy = (struct dial_proxy){
-		w->conf->proxy_host, w->conf->proxy_port, w->conf->proxy_credentials, w->conf->proxy,
-	};
+	w->proxy = proxy_of(w->conf);
 	w->hello = make_hello(w->conf, c->log);
 	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
 	o = (struct dialer_options){
@@ -466,6 +470,26 @@ static void tear_down(struct client *c)
 	log_close(&c->log);
 }
 
+static int run_doctor(const struct conf_client *conf)
+{
+	const struct dial_proxy proxy = proxy_of(conf);
+	struct tls_error te;
+	struct doctor_options o = {
+		.server = conf->server, .host = conf->server_host, .port = conf->server_port, .server_name = conf->server_name,
+		.proxy = conf->proxy ? &proxy : NULL, .token = conf->token, .agent = AGENT, .allowed = carriers_of(conf),
+	};
+	int code;
+
+	if (conf->server_tls && !(o.tls = tls_context_client(conf->ca, &te))) {
+		fprintf(stderr, "adit: %s\n", te.text);
+		return EXIT_BAD_CONF;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	code = doctor_run(&o, conf->json);
+	tls_context_free(&o.tls);
+	return code;
+}
+
 static int run(struct client *c, struct conf_client **conf)
 {
 	struct conf_error e;
@@ -503,6 +527,11 @@ int main(int argc, char **argv)
 	if (action == CONF_FAILED) {
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
+	}
+	if (conf->doctor) {
+		code = run_doctor(conf);
+		conf_client_free(&conf);
+		return code;
 	}
 	memory_tune();
 	tcp_raise_limit();

@@ -9,8 +9,9 @@
  *   io/        descriptors, libev, OpenSSL: everything else moves bytes through its streams
  *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
  *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
- *     proxyproto the PROXY header                           dial       resolve, connect, TLS
- *     resolver   names to addresses (c-ares)                devcert    certificates for --dev
+ *     proxyproto the PROXY header                           dial       resolve, connect, proxy, TLS
+ *     resolver   names to addresses (c-ares)                race       the first of them that answers
+ *     proxy_connect  what a proxy is told and answers       devcert    certificates for --dev
  *   edge/      aditd's visitor-facing half
  *     edge       takes connections, routes requests         edge_h1    one HTTP/1.1 connection, an asking half
  *     registry   name to live session                       accept     a carrier becomes a link: HELLO, WELCOME
@@ -23,6 +24,7 @@
  *   link/      the byte stream that outlives carriers: frame, link, replay, pacing, handshake
  *   carrier/   ways through today's networks: direct; endpoint: what aditd answers them at
  *   origin/    adit's half towards the local web server: connections, each an answering half
+ *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
  */
 #include <errno.h>

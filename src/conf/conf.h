@@ -107,6 +107,8 @@ struct conf_client {
 	enum log_level log_level;
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	char *file;           /* NULL when everything came from flags */
+	bool doctor;          /* look at the way to the server and publish nothing: there may be no tunnels */
+	bool json;            /* with doctor: print JSON */
 };
 
 /** What a command line asked for besides settings. */
@@ -130,7 +132,8 @@ void conf_server_free(struct conf_server **c);
 
 /**
  * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
- * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), --help, --version.
+ * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [flags]`, --help,
+ * --version.
  */
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);

@@ -198,8 +198,10 @@ static int settle(const struct conf_args *a, struct conf_source *s, struct conf_
 {
 	int r = conf_defaults(SECTION_CLIENT, c, e);
 
-	if (!r)
-		r = s ? conf_source_walk(s, SECTION_CLIENT, c, e) : take_origin(a, c, e);
+	if (!r && s)
+		r = conf_source_walk(s, SECTION_CLIENT, c, e);
+	else if (!r && !c->doctor)
+		r = take_origin(a, c, e);
 	if (!r)
 		r = conf_args_apply(a, SECTION_CLIENT, c, e);
 	if (!r)
@@ -224,11 +226,12 @@ int conf_client_build(const struct conf_args *a, struct conf_client **out, struc
 	*out = NULL;
 	if (!c)
 		return conf_nomem(e);
-	if (strcmp(a->command, "start") == 0) {
+	c->doctor = strcmp(a->command, "doctor") == 0;
+	c->json = a->call.json;
+	if (strcmp(a->command, "start") == 0 || a->call.file)
 		r = find_file(a, &c->file, e);
-		if (!r)
-			r = conf_source_open(&s, a->program, c->file, e);
-	}
+	if (!r && c->file)
+		r = conf_source_open(&s, a->program, c->file, e);
 	if (!r)
 		r = settle(a, s, c, e);
 	conf_source_close(&s);

@@ -54,7 +54,7 @@ struct conf_args;
 
 /** Options of the command line that are no settings. */
 struct conf_call {
-	bool help, version, check_config, new_token;
+	bool help, version, check_config, new_token, json;
 	char *file;
 };
 
@@ -163,7 +163,7 @@ int conf_slurp(const char *file, size_t max, char **out, size_t *len);
 struct conf_args {
 	const char *program;
 	bool server;
-	const char *command;            /* adit: "http" or "start" */
+	const char *command;            /* adit: "http", "start" or "doctor" */
 	const char *origin;
 	const char *given[OPT_COUNT];   /* what flags were given, by row; NULL = not */
 	struct conf_call call;

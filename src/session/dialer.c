@@ -22,7 +22,7 @@ struct dialer {
 	struct timer timer; /* the next attempt, or the greeting's budget */
 	struct backoff backoff;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
-	char host_field[HANDSHAKE_NAME_MAX + 16];
+	char host_field[CARRIER_HOST_MAX];
 	bool draining;
 };
 
@@ -155,7 +155,7 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 static void on_carrier(void *arg, const struct carrier_result *r, unsigned carrier, const char *why)
 {
 	struct dialer *d = arg;
-	char detail[CARRIER_DETAIL_MAX + 64];
+	char detail[CARRIER_HOST_MAX + 96];
 
 	d->ladder = NULL;
 	d->carrier = carrier;
@@ -208,7 +208,6 @@ static void on_timer(void *arg)
 struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 {
 	struct dialer *d = calloc(1, sizeof(*d));
-	bool bare = o->tls ? o->port == 443 : o->port == 80, v6 = strchr(o->server_name, ':') != NULL;
 
 	if (!d)
 		return NULL;
@@ -216,9 +215,7 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	d->o = *o;
 	if (o->tls)
 		d->o.tls = tls_context_ref(o->tls);
-	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%.*s]" : "%.*s", HANDSHAKE_NAME_MAX, o->server_name);
-	if (!bare)
-		snprintf(d->host_field + strlen(d->host_field), sizeof(":65535"), ":%u", o->port);
+	carrier_host(d->host_field, o->server_name, o->port, o->tls != NULL);
 	timer_init(&d->timer, l, on_timer, d);
 	timer_set(&d->timer, 0);
 	return d;
