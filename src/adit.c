@@ -323,6 +323,11 @@ static unsigned carriers_of(const struct conf_client *c)
 	return out;
 }
 
+static struct tls_context *tls_of(const struct conf_client *c, struct tls_error *e)
+{
+	return tls_context_client(c->ca, c->client_certificate, c->client_key, e);
+}
+
 static struct dial_proxy proxy_of(const struct conf_client *c)
 {
 	return (struct dial_proxy){c->proxy_host, c->proxy_port, c->proxy_credentials, c->proxy};
@@ -346,7 +351,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		work_free(&w);
 		return NULL;
 	}
-	if (w->conf->server_tls && !(w->tls = tls_context_client(w->conf->ca, &te))) {
+	if (w->conf->server_tls && !(w->tls = tls_of(w->conf, &te))) {
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
 		work_free(&w);
 		return NULL;
@@ -480,7 +485,7 @@ static int run_doctor(const struct conf_client *conf)
 	};
 	int code;
 
-	if (conf->server_tls && !(o.tls = tls_context_client(conf->ca, &te))) {
+	if (conf->server_tls && !(o.tls = tls_of(conf, &te))) {
 		fprintf(stderr, "adit: %s\n", te.text);
 		return EXIT_BAD_CONF;
 	}

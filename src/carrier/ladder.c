@@ -112,8 +112,8 @@ static void rung_failed(struct rung *r, unsigned carrier, const struct carrier_r
 	note_why(l, carrier, text);
 	log_event(l->o.trace, LOG_LEVEL_INFO, "rung", KV_Z("link", l->o.target.link_id), KV_Z("carrier", ladder_name(carrier)),
 	          KV_Z("reason", err_name(res->err)), KV_U64("status", (uint64_t)res->status), KV_Z("detail", text));
-	/* aditd's own word counts for more than an ingress's, and the first failure for more than later ones */
-	if (!l->err || (res->ours && !l->ours)) {
+	/* aditd's own word counts for more than an ingress's, any answer for more than none, and otherwise the first failure */
+	if (!l->err || (res->ours && !l->ours) || (res->status && !l->status)) {
 		l->err = res->err;
 		l->status = res->status;
 		l->ours = res->ours;

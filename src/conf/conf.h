@@ -90,6 +90,7 @@ struct conf_client {
 	uint16_t server_port;
 	char *server_name;    /* TLS and Host name; defaults to server_host */
 	char *ca;             /* PEM path, NULL = the system's */
+	char *client_certificate, *client_key; /* PEM paths, both or neither */
 	char *token_file;     /* NULL: the environment's ADIT_TOKEN */
 	char *token;          /* read from either; wiped by conf_client_free */
 	char warning[160];    /* something to log that is no error (others can read the token file); "" = nothing */

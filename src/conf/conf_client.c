@@ -185,6 +185,15 @@ static int check_carriers(const struct conf_args *a, const struct conf_source *s
 	return conf_blame(a, s, row("carrier"), e);
 }
 
+static int check_certificate(const struct conf_args *a, const struct conf_source *s, const struct conf_client *c,
+                             struct conf_error *e)
+{
+	if (!c->client_certificate == !c->client_key)
+		return 0;
+	conf_say(e, "found without %s, wanted both", c->client_key ? "client_certificate" : "client_key");
+	return conf_blame(a, s, row(c->client_key ? "client_key" : "client_certificate"), e);
+}
+
 static int fill_in(struct conf_client *c, struct conf_error *e)
 {
 	if (!c->server_name && conf_replace(&c->server_name, str_of(c->server_host), e) < 0)
@@ -210,6 +219,8 @@ static int settle(const struct conf_args *a, struct conf_source *s, struct conf_
 		r = check_tunnels(c, s, e);
 	if (!r)
 		r = check_carriers(a, s, c, e);
+	if (!r)
+		r = check_certificate(a, s, c, e);
 	if (!r)
 		r = conf_find_proxy(a, s, c, e);
 	if (!r)

@@ -222,6 +222,8 @@ void conf_client_free(struct conf_client **c)
 	free(s->server_host);
 	free(s->server_name);
 	free(s->ca);
+	free(s->client_certificate);
+	free(s->client_key);
 	free(s->token_file);
 	free(s->proxy);
 	free(s->proxy_host);

@@ -70,6 +70,8 @@ static const char *of_answer(const struct doctor_row *r)
 	switch (r->status) {
 	case 0:
 		return "";
+	case 400:
+		return "An ingress that asks for a client certificate answers so: client_certificate and client_key name one.\n";
 	case 401:
 	case 403:
 	case 407:
