@@ -363,7 +363,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
 		.trace = c->trace, .proxy = w->conf->proxy ? &w->proxy : NULL, .carriers = carriers_of(w->conf), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u,
-		.budget = &c->budget, .events = &dialer_events, .owner = w,
+		.state_dir = w->conf->state_dir, .budget = &c->budget, .events = &dialer_events, .owner = w,
 	};
 	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
 	if (!w->dialer)

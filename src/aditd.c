@@ -20,7 +20,7 @@
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
- *   session/   session: h2 above a link, and the pump to its carrier      dialer, backoff: adit's side keeps a link up
+ *   session/   session: h2 above a link, and the pump to its carrier      dialer, worked, backoff: adit's side keeps a link up
  *   link/      the byte stream that outlives carriers: frame, link, replay, pacing, handshake
  *   carrier/   ways through today's networks: direct; endpoint: what aditd answers them at
  *   origin/    adit's half towards the local web server: connections, each an answering half

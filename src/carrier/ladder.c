@@ -245,6 +245,27 @@ static bool wanted(const struct ladder *l, enum rung_kind k)
 	}
 }
 
+static void start_rung(struct rung *r)
+{
+	timer_set(&r->ladder->patience, LADDER_PATIENCE_MS);
+	dial_rung(r);
+}
+
+/* Where it worked before; the others follow from start_next. */
+static void start_first(struct ladder *l)
+{
+	unsigned begin = l->o.begin & l->o.allowed;
+
+	if (begin & (LADDER_WS_H2 | LADDER_WS_H1))
+		note_why(l, begin, "worked at this server before, so it was tried first");
+	if (begin == LADDER_WS_H2)
+		l->rungs[RUNG_FIRST].without_token = true;
+	if (begin == LADDER_WS_H1)
+		start_rung(&l->rungs[RUNG_WS_H1]);
+	else
+		start_next(l);
+}
+
 /* Starts the next rung there is; the climb has failed when all have. */
 static void start_next(struct ladder *l)
 {
@@ -256,8 +277,7 @@ static void start_next(struct ladder *l)
 		running = running || (r->started && !r->failed);
 		if (r->started || !wanted(l, (enum rung_kind)i))
 			continue;
-		timer_set(&l->patience, LADDER_PATIENCE_MS);
-		dial_rung(r);
+		start_rung(r);
 		return;
 	}
 	if (!running && !l->ended) {
@@ -285,7 +305,7 @@ struct ladder *ladder_climb(struct loop *loop, const struct ladder_options *o, l
 	timer_init(&l->patience, loop, on_patience, l);
 	for (int i = 0; i < RUNGS; i++)
 		l->rungs[i].ladder = l;
-	start_next(l);
+	start_first(l);
 	return l;
 }
 

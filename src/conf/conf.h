@@ -103,7 +103,7 @@ struct conf_client {
 	struct conf_tunnel *tunnels;
 	size_t tunnel_count;
 	char *trace;
-	char *state_dir;      /* of the client key: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
+	char *state_dir;      /* of the client key and the carriers that worked: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
 	enum log_format log_format;
 	enum log_level log_level;
 	unsigned heartbeat_seconds; /* 30, 1..3600 */

@@ -45,6 +45,7 @@ struct dialer_options {
 	const struct wire_hello *hello;
 	struct log *log, *trace;
 	unsigned carriers;         /* LADDER_*: those that may be tried */
+	const char *state_dir;     /* where it remembers what worked, NULL = nowhere */
 	uint32_t heartbeat_ms;
 	struct budget *budget;
 	const struct dialer_events *events;

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, can_connect, environment
+from ingress import UPGRADE, Ingress
 from wire import eventually, reply
 
 SECRET = "p@ss:w0rd"
@@ -194,3 +195,24 @@ def test_password_in_argv(own, world):
     done = subprocess.run([ADIT, "http", "1", *map(str, world.server.flags()), "--proxy", "http://me:s3cret@127.0.0.1"],
                           capture_output=True, text=True, timeout=20, env=environment(own.folder, ADIT_TOKEN="x"))
     assert done.returncode == 2 and "--proxy" in done.stderr and "s3cret" not in done.stderr
+
+
+def test_what_worked_is_remembered(own):
+    """Behind nginx ws-h1 works: the next start begins there; when the server is gone for a while, it is forgotten."""
+    server, origin = own.server(), own.origin()
+    ingress = Ingress(own, server, UPGRADE)
+    state = own.folder / "state"
+    file = state / "carriers"
+
+    def begin(name):
+        adit = own.http(server, origin.port, "--name", "shop", "--state-dir", state, folder=name, common=ingress.flags())
+        return adit, adit.wait_event("published", carrier="ws-h1")["why"]
+
+    adit, why = begin("first")
+    assert "ws-h2" in why and "worked" not in why
+    adit.stop()
+    assert f"ws-h1 127.0.0.1:{ingress.port} {DOMAIN} -" in file.read_text()
+    adit, why = begin("second")
+    assert why == "ws-h1: worked at this server before, so it was tried first"
+    ingress.program.kill()
+    eventually(lambda: "ws-h1" not in file.read_text(), lambda: "forgotten: " + adit.text)
