@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/memory.h"
 #include "conf/conf.h"
+#include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
 #include "io/tcp.h"
@@ -41,6 +42,7 @@ struct work {
 	struct client *client;
 	struct conf_client *conf;
 	struct tls_context *tls;
+	struct dial_proxy proxy;
 	struct wire_hello *hello;
 	struct tunnels *tunnels;
 	struct dialer *dialer;
@@ -307,20 +309,30 @@ static struct wire_hello *make_hello(const struct conf_client *c, struct log *lo
 	return h;
 }
 
-static unsigned carriers_of(enum conf_carrier c)
+static unsigned carriers_of(const struct conf_client *c)
 {
-	switch (c) {
-	case CONF_CARRIER_DIRECT:
-		return LADDER_DIRECT;
-	case CONF_CARRIER_WS_H2:
-		return LADDER_WS_H2;
-	case CONF_CARRIER_WS_H1:
-		return LADDER_WS_H1;
-	case CONF_CARRIER_POLL:
-		return LADDER_POLL;
-	default:
-		return LADDER_ALL;
-	}
+	static const unsigned bits[] = {
+		[CONF_CARRIER_DIRECT] = LADDER_DIRECT, [CONF_CARRIER_WS_H2] = LADDER_WS_H2, [CONF_CARRIER_WS_H1] = LADDER_WS_H1,
+		[CONF_CARRIER_POLL] = LADDER_POLL,
+	};
+	unsigned out = 0;
+
+	if (c->carrier != CONF_CARRIER_AUTO)
+		return bits[c->carrier];
+	for (unsigned i = CONF_CARRIER_DIRECT; i <= CONF_CARRIER_POLL; i++)
+		if (!c->carriers || (c->carriers & (1u << i)))
+			out |= bits[i];
+	return out;
+}
+
+static struct tls_context *tls_of(const struct conf_client *c, struct tls_error *e)
+{
+	return tls_context_client(c->ca, c->client_certificate, c->client_key, e);
+}
+
+static struct dial_proxy proxy_of(const struct conf_client *c)
+{
+	return (struct dial_proxy){c->proxy_host, c->proxy_port, c->proxy_credentials, c->proxy};
 }
 
 /* Takes over `*conf`. NULL with a line in `e`. */
@@ -336,18 +348,20 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	w->client = c;
 	w->conf = *conf;
 	*conf = NULL;
-	if (w->conf->server_tls && !(w->tls = tls_context_client(w->conf->ca, &te))) {
+	if (w->conf->server_tls && !(w->tls = tls_of(w->conf, &te))) {
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
 		work_free(&w);
 		return NULL;
 	}
+	w->proxy = proxy_of(w->conf);
 	w->hello = make_hello(w->conf, c->log);
 	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
 	o = (struct dialer_options){
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
-		.trace = c->trace, .carriers = carriers_of(w->conf->carrier), .heartbeat_ms = w->conf->heartbeat_seconds * 1000u,
-		.poll_hold_ms = w->conf->poll_hold_ms, .poll_interval_ms = w->conf->poll_interval_ms, .budget = &c->budget,
+		.trace = c->trace, .proxy = w->conf->proxy ? &w->proxy : NULL, .carriers = carriers_of(w->conf),
+		.heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .poll_hold_ms = w->conf->poll_hold_ms,
+		.poll_interval_ms = w->conf->poll_interval_ms, .state_dir = w->conf->state_dir, .budget = &c->budget,
 		.events = &dialer_events, .owner = w,
 	};
 	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
@@ -460,6 +474,26 @@ static void tear_down(struct client *c)
 	log_close(&c->log);
 }
 
+static int run_doctor(const struct conf_client *conf)
+{
+	const struct dial_proxy proxy = proxy_of(conf);
+	struct tls_error te;
+	struct doctor_options o = {
+		.server = conf->server, .host = conf->server_host, .port = conf->server_port, .server_name = conf->server_name,
+		.proxy = conf->proxy ? &proxy : NULL, .token = conf->token, .agent = AGENT, .allowed = carriers_of(conf),
+	};
+	int code;
+
+	if (conf->server_tls && !(o.tls = tls_of(conf, &te))) {
+		fprintf(stderr, "adit: %s\n", te.text);
+		return EXIT_BAD_CONF;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	code = doctor_run(&o, conf->json);
+	tls_context_free(&o.tls);
+	return code;
+}
+
 static int run(struct client *c, struct conf_client **conf)
 {
 	struct conf_error e;
@@ -497,6 +531,11 @@ int main(int argc, char **argv)
 	if (action == CONF_FAILED) {
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
+	}
+	if (conf->doctor) {
+		code = run_doctor(conf);
+		conf_client_free(&conf);
+		return code;
 	}
 	memory_tune();
 	tcp_raise_limit();

@@ -9,8 +9,9 @@
  *   io/        descriptors, libev, OpenSSL: everything else moves bytes through its streams
  *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
  *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
- *     proxyproto the PROXY header                           dial       resolve, connect, TLS
- *     resolver   names to addresses (c-ares)                devcert    certificates for --dev
+ *     proxyproto the PROXY header                           dial       resolve, connect, proxy, TLS
+ *     resolver   names to addresses (c-ares)                race       the first of them that answers
+ *     proxy_connect  what a proxy is told and answers       devcert    certificates for --dev
  *   edge/      aditd's visitor-facing half
  *     edge       takes connections, routes requests         greet      HTTP/1.1 or HTTP/2?
  *     edge_h1    one HTTP/1.1 connection, an asking half     edge_h2    one HTTP/2 connection, its streams asking halves
@@ -20,13 +21,14 @@
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
- *   session/   session: h2 above a link, and the pump to its carrier      dialer, backoff: adit's side keeps a link up
+ *   session/   session: h2 above a link, and the pump to its carrier      dialer, worked, backoff: adit's side keeps a link up
  *   link/      the byte stream that outlives carriers: frame, link, replay, pacing, handshake
  *   carrier/   ways through today's networks
  *     ladder     tries them, best first                     upgrade    direct and ws-h1: an HTTP/1.1 Upgrade
  *     ws_h2      extended CONNECT on outer, a connection     ws         WebSocket frames as a stream
  *     half_stream  bytes of a half as a stream               endpoint   their paths, as aditd sees them
  *   origin/    adit's half towards the local web server: connections, each an answering half
+ *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
  */
 #include <errno.h>

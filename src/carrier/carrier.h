@@ -66,6 +66,11 @@ struct carrier_kind {
 
 extern const struct carrier_kind carrier_direct, carrier_ws_h1, carrier_ws_h2, carrier_poll;
 
+/** The longest Host field of a server. */
+#define CARRIER_HOST_MAX 272
+/** The Host field for a server of that name: with the port when it is not the scheme's, brackets around IPv6. */
+void carrier_host(char out[CARRIER_HOST_MAX], const char *server_name, uint16_t port, bool tls);
+
 /** For the kinds: fills `h` (initialised) with the request for /_adit/v1/LINKID/kind. 0 or ADIT_ERR_NOMEM. */
 int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol);
 /** What a refusal's status means, and the seconds of its Retry-After (0 = none). */

@@ -136,8 +136,8 @@ static void rung_failed(struct rung *r, unsigned carrier, const struct carrier_r
 	note_why(l, carrier, text);
 	log_event(l->o.trace, LOG_LEVEL_INFO, "rung", KV_Z("link", l->o.target.link_id), KV_Z("carrier", ladder_name(carrier)),
 	          KV_Z("reason", err_name(res->err)), KV_U64("status", (uint64_t)res->status), KV_Z("detail", text));
-	/* aditd's own word counts for more than an ingress's, and the first failure for more than later ones */
-	if (!l->err || (res->ours && !l->ours)) {
+	/* aditd's own word counts for more than an ingress's, any answer for more than none, and otherwise the first failure */
+	if (!l->err || (res->ours && !l->ours) || (res->status && !l->status)) {
 		l->err = res->err;
 		l->status = res->status;
 		l->ours = res->ours;
@@ -214,7 +214,7 @@ static struct dial_options dial_options_of(const struct rung *r)
 
 	return (struct dial_options){
 		.host = l->o.host, .port = l->o.port, .tls = l->o.tls, .tls_name = l->o.server_name,
-		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)),
+		.alpn = alpn_of(r, (enum rung_kind)(r - l->rungs)), .proxy = l->o.proxy,
 	};
 }
 
@@ -302,6 +302,27 @@ static bool wanted(const struct ladder *l, enum rung_kind k)
 	}
 }
 
+static void start_rung(struct rung *r)
+{
+	timer_set(&r->ladder->patience, LADDER_PATIENCE_MS);
+	dial_rung(r);
+}
+
+/* Where it worked before; the others follow from start_next. */
+static void start_first(struct ladder *l)
+{
+	unsigned begin = l->o.begin & l->o.allowed;
+
+	if (begin & (LADDER_WS_H2 | LADDER_WS_H1))
+		note_why(l, begin, "worked at this server before, so it was tried first");
+	if (begin == LADDER_WS_H2)
+		l->rungs[RUNG_FIRST].without_token = true;
+	if (begin == LADDER_WS_H1)
+		start_rung(&l->rungs[RUNG_WS_H1]);
+	else
+		start_next(l);
+}
+
 /* Starts the next rung there is; the climb has failed when all have. */
 static void start_next(struct ladder *l)
 {
@@ -313,8 +334,7 @@ static void start_next(struct ladder *l)
 		running = running || (r->started && !r->failed);
 		if (r->started || !wanted(l, (enum rung_kind)i))
 			continue;
-		timer_set(&l->patience, LADDER_PATIENCE_MS);
-		dial_rung(r);
+		start_rung(r);
 		return;
 	}
 	if (!running && !l->ended) {
@@ -342,7 +362,7 @@ struct ladder *ladder_climb(struct loop *loop, const struct ladder_options *o, l
 	timer_init(&l->patience, loop, on_patience, l);
 	for (int i = 0; i < RUNGS; i++)
 		l->rungs[i].ladder = l;
-	start_next(l);
+	start_first(l);
 	return l;
 }
 

@@ -9,6 +9,8 @@
  *   WS_H1   http/1.1                                            ws-h1
  *   POLL    h2, http/1.1                                        poll
  *
+ * When a carrier has worked at this server before, the climb begins at its rung (ws-h2: FIRST without adit/1), and the
+ * others follow.
  * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
  * are dropped. A refusal that is aditd's own word (401, 403, 429, 503
  * with Adit-Version) ends the climb at once, and so does a server that nobody answers for.
@@ -42,8 +44,10 @@ struct ladder_options {
 	const char *host;
 	uint16_t port;
 	const char *server_name;
+	const struct dial_proxy *proxy; /* NULL = none */
 	struct carrier_target target;
 	unsigned allowed;           /* LADDER_* */
+	unsigned begin;             /* LADDER_*: what worked before, 0 = nothing is known; ignored when it is not allowed */
 	struct log *trace;
 };
 

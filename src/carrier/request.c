@@ -33,6 +33,17 @@ unsigned carrier_retry_after(const struct head *h)
 	return (unsigned)seconds;
 }
 
+void carrier_host(char out[CARRIER_HOST_MAX], const char *server_name, uint16_t port, bool tls)
+{
+	bool v6 = strchr(server_name, ':') != NULL;
+	size_t n;
+
+	snprintf(out, CARRIER_HOST_MAX, v6 ? "[%.*s]" : "%.*s", CARRIER_HOST_MAX - 16, server_name);
+	n = strlen(out);
+	if (port != (tls ? 443 : 80))
+		snprintf(out + n, CARRIER_HOST_MAX - n, ":%u", port);
+}
+
 /* A copy with the token in it: wiped, whatever its length. */
 static int add_bearer(struct head *h, const char *token)
 {

@@ -54,6 +54,13 @@ static int refuse_token(const struct conf_args *a, struct conf_error *e)
 	return conf_blame_flag(e, a->program, "token");
 }
 
+static int refuse_password(const struct conf_args *a, struct conf_error *e)
+{
+	conf_say(e, "found a user name or password in the command line, where everybody can read it, wanted the file's "
+	            "proxy or the environment's HTTPS_PROXY");
+	return conf_blame_flag(e, a->program, "proxy");
+}
+
 static const struct opt *find_flag(const struct conf_args *a, struct str name)
 {
 	size_t dashes = name.n > 1 && name.p[1] == '-' ? 2 : 1;
@@ -95,6 +102,8 @@ static int take_flag(struct conf_args *a, int argc, char **argv, int *i, struct 
 		conf_say(e, "found no argument, wanted %s", o->argument);
 		return conf_blame_flag(e, a->program, o->flag);
 	}
+	if (o->type.kind == KIND_PROXY && memchr(value.p, '@', value.n))
+		return refuse_password(a, e);
 	a->given[o - conf_options] = value.p;
 	return 0;
 }
@@ -104,25 +113,32 @@ static int take_word(struct conf_args *a, const char *word, struct conf_error *e
 	if (a->server)
 		return bad_usage(a, str_of(word), "flags only", e);
 	if (!a->command) {
-		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0)
-			return bad_usage(a, str_of(word), "http or start", e);
+		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0 && strcmp(word, "doctor") != 0)
+			return bad_usage(a, str_of(word), "http, start or doctor", e);
 		a->command = word;
 		return 0;
 	}
-	if (strcmp(a->command, "start") == 0 || a->origin)
-		return bad_usage(a, str_of(word), a->origin ? "one ORIGIN" : "flags only after start", e);
+	if (strcmp(a->command, "http") != 0 || a->origin)
+		return bad_usage(a, str_of(word),
+		                 a->origin ? "one ORIGIN"
+		                 : a->command[0] == 's' ? "flags only after start" : "flags only after doctor", e);
 	a->origin = word;
 	return 0;
 }
 
-/* What only fits one of adit's two commands. */
+/* What only fits some of adit's commands. */
 static int check_command(const struct conf_args *a, struct conf_error *e)
 {
-	bool http;
+	bool http, doctor;
 
 	if (!a->command)
-		return conf_say(e, "%s: found no command, wanted http or start (see adit --help)", a->program);
+		return conf_say(e, "%s: found no command, wanted http, start or doctor (see adit --help)", a->program);
 	http = strcmp(a->command, "http") == 0;
+	doctor = strcmp(a->command, "doctor") == 0;
+	if (a->call.json && !doctor) {
+		conf_say(e, "found after %s, wanted adit doctor", a->command);
+		return conf_blame_flag(e, a->program, "json");
+	}
 	if (http && !a->origin)
 		return conf_say(e, "%s: ORIGIN: found nothing, wanted %s", a->program, conf_origin_wanted);
 	if (http && a->call.file) {
@@ -131,7 +147,10 @@ static int check_command(const struct conf_args *a, struct conf_error *e)
 	}
 	for (size_t i = 0; !http && i < OPT_COUNT; i++)
 		if (a->given[i] && conf_options[i].section == SECTION_TUNNEL) {
-			conf_say(e, "found after start, wanted %s in the file's tunnels", conf_options[i].key);
+			if (doctor)
+				conf_say(e, "found after doctor, which publishes nothing, wanted http ORIGIN");
+			else
+				conf_say(e, "found after start, wanted %s in the file's tunnels", conf_options[i].key);
 			return conf_blame_flag(e, a->program, conf_options[i].flag);
 		}
 	return 0;
@@ -192,6 +211,9 @@ int conf_args_required(const struct conf_args *a, const struct conf_source *s, e
 
 		if (o->section != section || !conf_option_required(o))
 			continue;
+		/* the doctor publishes nothing */
+		if (a->command && strcmp(a->command, "doctor") == 0 && o->type.kind == KIND_LIST)
+			continue;
 		/* every required field of a root is a pointer */
 		memcpy(&set, (const char *)base + o->offset, sizeof(set));
 		if (set)
@@ -226,8 +248,10 @@ void conf_help(FILE *to, bool server)
 	else
 		fputs("Usage: adit http ORIGIN --server URL [flags]\n"
 		      "       adit start [-c FILE] [flags]\n"
+		      "       adit doctor --server URL [--json] [flags]\n"
 		      "\nThe tunnel client: publishes a local web server through a tunnel server.\n"
-		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n\n", to);
+		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n"
+		      "doctor tries every way to the server, and says what works and what to change.\n\n", to);
 	for (size_t i = 0; i < OPT_COUNT; i++)
 		if (*conf_options[i].flag && conf_section_of_server(conf_options[i].section) == server)
 			help_row(to, &conf_options[i]);

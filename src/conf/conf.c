@@ -341,26 +341,37 @@ static int walk_scalar(struct walk *w, const yaml_node_t *n, const struct opt *o
 	return conf_set(o, base, text, w->source->folder, w->e) < 0 ? blame(w, line_of(n)) : 0;
 }
 
-static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+/* An entry that is one value. */
+static int walk_word(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
+	const char *wanted = o->type.kind == KIND_PATTERNS ? "a name"
+	                     : o->type.kind == KIND_PROXIES ? "an address or block"
+	                                                    : "direct, ws-h2, ws-h1 or poll";
 	int r;
 
-	if (o->type.kind == KIND_LIST) {
-		void *item = conf_add_item(o->type.items, base);
-
-		if (!item)
-			return conf_nomem(w->e);
-		if (conf_defaults(o->type.items, item, w->e) < 0)
-			return blame(w, line_of(n));
-		return walk_map(w, n, o->type.items, item);
-	}
 	if (n->type != YAML_SCALAR_NODE || is_null(n) || memchr(scalar(n).p, '\0', scalar(n).n))
-		return wrong_type(w, n, o->type.kind == KIND_PATTERNS ? "a name" : "an address or block");
+		return wrong_type(w, n, wanted);
 	if (o->type.kind == KIND_PATTERNS)
 		r = conf_add_pattern(base, scalar(n), w->e);
-	else
+	else if (o->type.kind == KIND_PROXIES)
 		r = conf_add_proxy(base, scalar(n), w->e);
+	else
+		r = conf_add_carrier(base, scalar(n), w->e);
 	return r < 0 ? blame(w, line_of(n)) : 0;
+}
+
+static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+{
+	void *item;
+
+	if (o->type.kind != KIND_LIST)
+		return walk_word(w, n, o, base);
+	item = conf_add_item(o->type.items, base);
+	if (!item)
+		return conf_nomem(w->e);
+	if (conf_defaults(o->type.items, item, w->e) < 0)
+		return blame(w, line_of(n));
+	return walk_map(w, n, o->type.items, item);
 }
 
 static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
@@ -372,7 +383,7 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	if (n->type != YAML_SEQUENCE_NODE)
 		return wrong_type(w, n, wanted);
 	count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-	if (!count && conf_option_required(o)) {
+	if (!count && (conf_option_required(o) || o->type.kind == KIND_CARRIERS)) {
 		conf_say(w->e, "found an empty list, wanted at least one entry");
 		return blame(w, line_of(n));
 	}
@@ -402,6 +413,7 @@ static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o,
 	case KIND_LIST:
 	case KIND_PATTERNS:
 	case KIND_PROXIES:
+	case KIND_CARRIERS:
 		return walk_list(w, n, o, base);
 	default:
 		return walk_scalar(w, n, o, base);

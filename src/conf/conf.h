@@ -90,20 +90,28 @@ struct conf_client {
 	uint16_t server_port;
 	char *server_name;    /* TLS and Host name; defaults to server_host */
 	char *ca;             /* PEM path, NULL = the system's */
+	char *client_certificate, *client_key; /* PEM paths, both or neither */
 	char *token_file;     /* NULL: the environment's ADIT_TOKEN */
 	char *token;          /* read from either; wiped by conf_client_free */
 	char warning[160];    /* something to log that is no error (others can read the token file); "" = nothing */
 	enum conf_carrier carrier;
+	unsigned carriers;    /* bits 1 << CONF_CARRIER_…: those that may be tried; 0 = all */
+	char *proxy;          /* http://HOST:PORT as messages show it, without a password; NULL = none */
+	char *proxy_host;
+	uint16_t proxy_port;
+	char *proxy_credentials; /* base64 of USER:PASSWORD, NULL = none; wiped by conf_client_free */
 	struct conf_tunnel *tunnels;
 	size_t tunnel_count;
 	char *trace;
-	char *state_dir;      /* of the client key: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
+	char *state_dir;      /* of the client key and the carriers that worked: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
 	enum log_format log_format;
 	enum log_level log_level;
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned poll_hold_ms;      /* 20000, 0..20000 */
 	unsigned poll_interval_ms;  /* 0, 0..60000: from an answer to the next poll */
 	char *file;           /* NULL when everything came from flags */
+	bool doctor;          /* look at the way to the server and publish nothing: there may be no tunnels */
+	bool json;            /* with doctor: print JSON */
 };
 
 /** What a command line asked for besides settings. */
@@ -127,7 +135,8 @@ void conf_server_free(struct conf_server **c);
 
 /**
  * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
- * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), --help, --version.
+ * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [flags]`, --help,
+ * --version.
  */
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);
@@ -138,6 +147,9 @@ void conf_client_free(struct conf_client **c);
  * line in `e`. `out` is zeroed or holds an earlier result; its strings are the caller's to free, also after an error.
  */
 int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e);
+
+/** Does this NO_PROXY list ("*", hosts and what is below them, addresses, blocks, each with :PORT or not) name it? */
+bool conf_no_proxy(const char *list, const char *host, uint16_t port);
 
 /** Is `address` (textual IP, no port, or "unix") in the list? */
 bool conf_trusts(const struct conf_server *c, const char *address);

@@ -288,29 +288,36 @@ static int add_proxy_block(struct conf_server *c, const struct conf_cidr *block,
 	return 0;
 }
 
-int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e)
+bool conf_block(struct str text, struct conf_cidr *out)
 {
-	static const char wanted[] = "an address, a block such as 10.0.0.0/8, or unix";
 	struct str rest = text, address = text;
-	struct conf_cidr block;
 	uint64_t bits;
 	bool v4;
+
+	str_split(&rest, '/', &address);
+	if (!conf_ip(address, &out->address, &v4))
+		return false;
+	bits = v4 ? 32 : 128;
+	if (rest.p && (str_to_u64(rest, &bits) < 0 || bits > (v4 ? 32 : 128)))
+		return false;
+	out->bits = (unsigned)bits + (v4 ? 96 : 0);
+	return true;
+}
+
+int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e)
+{
+	struct conf_cidr block;
 
 	if (str_eq(text, STR("unix"))) {
 		c->trust_unix = true;
 		return 0;
 	}
-	str_split(&rest, '/', &address);
-	if (!conf_ip(address, &block.address, &v4))
-		return conf_found(e, text, wanted);
-	bits = v4 ? 32 : 128;
-	if (rest.p && (str_to_u64(rest, &bits) < 0 || bits > (v4 ? 32 : 128)))
-		return conf_found(e, text, wanted);
-	block.bits = (unsigned)bits + (v4 ? 96 : 0);
+	if (!conf_block(text, &block))
+		return conf_found(e, text, "an address, a block such as 10.0.0.0/8, or unix");
 	return add_proxy_block(c, &block, e);
 }
 
-static bool in_block(const struct conf_cidr *block, const struct in6_addr *a)
+bool conf_in_block(const struct conf_cidr *block, const struct in6_addr *a)
 {
 	unsigned whole = block->bits / 8, rest = block->bits % 8;
 
@@ -333,7 +340,7 @@ bool conf_trusts(const struct conf_server *c, const char *address)
 	if (!conf_ip(s, &a, &v4))
 		return false;
 	for (size_t i = 0; i < c->trusted_count; i++)
-		if (in_block(&c->trusted_proxies[i], &a))
+		if (conf_in_block(&c->trusted_proxies[i], &a))
 			return true;
 	return false;
 }

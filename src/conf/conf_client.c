@@ -176,6 +176,24 @@ static int take_origin(const struct conf_args *a, struct conf_client *c, struct 
 	return conf_args_apply(a, SECTION_TUNNEL, t, e);
 }
 
+static int check_carriers(const struct conf_args *a, const struct conf_source *s, const struct conf_client *c,
+                          struct conf_error *e)
+{
+	if (c->carrier == CONF_CARRIER_AUTO || !c->carriers || (c->carriers & (1u << c->carrier)))
+		return 0;
+	conf_say(e, "found one that is not in carriers, wanted auto or one of them");
+	return conf_blame(a, s, row("carrier"), e);
+}
+
+static int check_certificate(const struct conf_args *a, const struct conf_source *s, const struct conf_client *c,
+                             struct conf_error *e)
+{
+	if (!c->client_certificate == !c->client_key)
+		return 0;
+	conf_say(e, "found without %s, wanted both", c->client_key ? "client_certificate" : "client_key");
+	return conf_blame(a, s, row(c->client_key ? "client_key" : "client_certificate"), e);
+}
+
 static int fill_in(struct conf_client *c, struct conf_error *e)
 {
 	if (!c->server_name && conf_replace(&c->server_name, str_of(c->server_host), e) < 0)
@@ -189,14 +207,22 @@ static int settle(const struct conf_args *a, struct conf_source *s, struct conf_
 {
 	int r = conf_defaults(SECTION_CLIENT, c, e);
 
-	if (!r)
-		r = s ? conf_source_walk(s, SECTION_CLIENT, c, e) : take_origin(a, c, e);
+	if (!r && s)
+		r = conf_source_walk(s, SECTION_CLIENT, c, e);
+	else if (!r && !c->doctor)
+		r = take_origin(a, c, e);
 	if (!r)
 		r = conf_args_apply(a, SECTION_CLIENT, c, e);
 	if (!r)
 		r = conf_args_required(a, s, SECTION_CLIENT, c, e);
 	if (!r)
 		r = check_tunnels(c, s, e);
+	if (!r)
+		r = check_carriers(a, s, c, e);
+	if (!r)
+		r = check_certificate(a, s, c, e);
+	if (!r)
+		r = conf_find_proxy(a, s, c, e);
 	if (!r)
 		r = find_token(a, s, c, e);
 	return r ? r : fill_in(c, e);
@@ -211,11 +237,12 @@ int conf_client_build(const struct conf_args *a, struct conf_client **out, struc
 	*out = NULL;
 	if (!c)
 		return conf_nomem(e);
-	if (strcmp(a->command, "start") == 0) {
+	c->doctor = strcmp(a->command, "doctor") == 0;
+	c->json = a->call.json;
+	if (strcmp(a->command, "start") == 0 || a->call.file)
 		r = find_file(a, &c->file, e);
-		if (!r)
-			r = conf_source_open(&s, a->program, c->file, e);
-	}
+	if (!r && c->file)
+		r = conf_source_open(&s, a->program, c->file, e);
 	if (!r)
 		r = settle(a, s, c, e);
 	conf_source_close(&s);

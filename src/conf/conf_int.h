@@ -19,9 +19,9 @@ enum opt_section {
 enum opt_kind {
 	KIND_BOOL, KIND_UINT, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
 	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_NAME, KIND_ORIGIN,
-	KIND_HOST_HEADER,
+	KIND_HOST_HEADER, KIND_PROXY,
 	/* not scalars: */
-	KIND_PATTERNS, KIND_PROXIES, KIND_LIST, KIND_MAP
+	KIND_PATTERNS, KIND_PROXIES, KIND_CARRIERS, KIND_LIST, KIND_MAP
 };
 
 struct opt_type {
@@ -49,9 +49,12 @@ enum {
 
 extern const struct opt conf_options[OPT_COUNT];
 
+struct conf_source;
+struct conf_args;
+
 /** Options of the command line that are no settings. */
 struct conf_call {
-	bool help, version, check_config, new_token;
+	bool help, version, check_config, new_token, json;
 	char *file;
 };
 
@@ -101,6 +104,13 @@ int conf_replace(char **to, struct str s, struct conf_error *e);
 void *conf_add_item(enum opt_section items, void *base);
 int conf_add_pattern(struct conf_token *t, struct str text, struct conf_error *e);
 int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e);
+int conf_add_carrier(struct conf_client *c, struct str text, struct conf_error *e);
+
+/* conf_proxy.c */
+/** "http://[USER:PASSWORD@]HOST[:PORT]", or none. No message shows the password. */
+int conf_set_proxy(struct conf_client *c, struct str text, struct conf_error *e);
+/** Drops "none", or without any takes the environment's for the server, unless NO_PROXY names that. */
+int conf_find_proxy(const struct conf_args *a, const struct conf_source *s, struct conf_client *c, struct conf_error *e);
 
 /** Why this is no name (pattern: a name with `*` in it): what was wanted instead; NULL when it is one. Lower case. */
 const char *conf_name_wrong(struct str name, bool pattern);
@@ -108,6 +118,9 @@ bool conf_is_domain(struct str s);
 /** Textual IP address without brackets; IPv4 as mapped IPv6. */
 bool conf_ip(struct str s, struct in6_addr *out, bool *v4);
 bool conf_is_loopback(struct str host);
+/** "10.0.0.0/8", "10.0.0.1": a block of one. */
+bool conf_block(struct str text, struct conf_cidr *out);
+bool conf_in_block(const struct conf_cidr *block, const struct in6_addr *a);
 bool conf_is_host(struct str s);
 /** "127.0.0.1:80", "[::1]:80", ":80", "unix:PATH". */
 bool conf_is_listen_address(struct str s, bool *loopback);
@@ -133,8 +146,6 @@ int conf_set_origin(struct conf_tunnel *t, struct str text, struct conf_error *e
 /** Nesting of lists and mappings: the deepest real file has 4. */
 #define CONF_DEPTH_MAX 16
 
-struct conf_source;
-
 /** Reads and parses a YAML file. The whole line is in `e` after an error. */
 int conf_source_open(struct conf_source **out, const char *program, const char *file, struct conf_error *e);
 /** Sets everything that the file says. The whole line is in `e` after an error. */
@@ -152,7 +163,7 @@ int conf_slurp(const char *file, size_t max, char **out, size_t *len);
 struct conf_args {
 	const char *program;
 	bool server;
-	const char *command;            /* adit: "http" or "start" */
+	const char *command;            /* adit: "http", "start" or "doctor" */
 	const char *origin;
 	const char *given[OPT_COUNT];   /* what flags were given, by row; NULL = not */
 	struct conf_call call;

@@ -120,6 +120,21 @@ int conf_add_pattern(struct conf_token *t, struct str text, struct conf_error *e
 	return why ? conf_found(e, text, why) : 0;
 }
 
+int conf_add_carrier(struct conf_client *c, struct str text, struct conf_error *e)
+{
+	static const char *const words[] = {
+		[CONF_CARRIER_DIRECT] = "direct", [CONF_CARRIER_WS_H2] = "ws-h2", [CONF_CARRIER_WS_H1] = "ws-h1",
+		[CONF_CARRIER_POLL] = "poll",
+	};
+
+	for (unsigned i = CONF_CARRIER_DIRECT; i <= CONF_CARRIER_POLL; i++)
+		if (str_eq(text, str_of(words[i]))) {
+			c->carriers |= 1u << i;
+			return 0;
+		}
+	return conf_found(e, text, "direct, ws-h2, ws-h1 or poll");
+}
+
 /* Label by label: `*` does not reach over a dot, so "*" gives no right to anybody's custom domain. */
 static bool matches(struct str pattern, struct str name)
 {
@@ -208,7 +223,14 @@ void conf_client_free(struct conf_client **c)
 	free(s->server_host);
 	free(s->server_name);
 	free(s->ca);
+	free(s->client_certificate);
+	free(s->client_key);
 	free(s->token_file);
+	free(s->proxy);
+	free(s->proxy_host);
+	if (s->proxy_credentials)
+		secret_wipe(s->proxy_credentials, strlen(s->proxy_credentials));
+	free(s->proxy_credentials);
 	free(s->trace);
 	free(s->state_dir);
 	free(s->file);

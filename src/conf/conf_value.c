@@ -299,6 +299,11 @@ static int set_server_url(const struct value *v)
 	return conf_replace(&c->server, v->text, v->e);
 }
 
+static int set_proxy(const struct value *v)
+{
+	return conf_set_proxy(v->base, v->text, v->e);
+}
+
 static int set_origin(const struct value *v)
 {
 	struct conf_tunnel *t = v->base;
@@ -351,8 +356,10 @@ static const struct {
 	[KIND_NAME] = {"a name of a-z, 0-9 and \"-\" (at most 63), or a custom domain", set_name},
 	[KIND_ORIGIN] = {"PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH", set_origin},
 	[KIND_HOST_HEADER] = {"a Host field such as localhost:3000", set_host_header},
+	[KIND_PROXY] = {"http://[USER:PASSWORD@]HOST[:PORT], or none", set_proxy},
 	[KIND_PATTERNS] = {"a list of names", NULL},
 	[KIND_PROXIES] = {"a list of addresses and blocks", NULL},
+	[KIND_CARRIERS] = {"a list of direct, ws-h2, ws-h1 and poll", NULL},
 	[KIND_LIST] = {"a list", NULL},
 	[KIND_MAP] = {"a mapping", NULL},
 };

@@ -179,7 +179,8 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	}
 	if (info)
 		ares_freeaddrinfo(info);
-	q->resolver->doubtful = !q->answer.count;
+	if (q->answer.count || status != ARES_ENODATA) /* a name that has the other family only is no reason for doubt */
+		q->resolver->doubtful = !q->answer.count;
 	if (!q->answer.count)
 		q->answer.err = status == ARES_ETIMEOUT ? ADIT_ERR_TIMEOUT : ADIT_ERR_RESOLVE;
 	if (status == ARES_EDESTRUCTION) {
@@ -189,33 +190,41 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	task_post(q->loop, &q->tell);
 }
 
-static bool numeric(struct resolver_query *q, const char *host)
+/* Is it an address? It is the answer when it is of the family that was asked for. */
+static bool numeric(struct resolver_query *q, const char *host, int family)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(q->port)};
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(q->port)};
 
-	if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
-		add_address(q, &in, sizeof(in));
-	else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1)
-		add_address(q, &in6, sizeof(in6));
-	return q->answer.count > 0;
+	if (inet_pton(AF_INET, host, &in.sin_addr) == 1) {
+		if (family == AF_INET)
+			add_address(q, &in, sizeof(in));
+	} else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
+		if (family == AF_INET6)
+			add_address(q, &in6, sizeof(in6));
+	} else {
+		return false;
+	}
+	q->answer.err = q->answer.count ? 0 : ADIT_ERR_RESOLVE;
+	return true;
 }
 
 /* RFC 6761 section 6.3: these are loopback, whatever a hosts file or a name server says or does not say. */
-static bool localhost(struct resolver_query *q, const char *host)
+static bool localhost(struct resolver_query *q, const char *host, int family)
 {
 	static const struct str name = {"localhost", 9}, below = {".localhost", 10};
 	struct str h = str_of(host);
 
 	if (!str_eq_nocase(h, name) && (h.n <= below.n || !str_eq_nocase((struct str){h.p + h.n - below.n, below.n}, below)))
 		return false;
-	return numeric(q, "127.0.0.1") && numeric(q, "::1");
+	return numeric(q, family == AF_INET6 ? "::1" : "127.0.0.1", family);
 }
 
-struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, resolver_fn *fn, void *arg)
+struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, int family, resolver_fn *fn,
+                                    void *arg)
 {
 	struct resolver_query *q = calloc(1, sizeof(*q));
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
 	char service[8];
 
 	if (!q)
@@ -226,7 +235,7 @@ struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16
 	q->port = port;
 	q->tell.run = tell;
 	q->tell.arg = q;
-	if (numeric(q, host) || localhost(q, host)) {
+	if (numeric(q, host, family) || localhost(q, host, family)) {
 		task_post(r->loop, &q->tell);
 		return q;
 	}

@@ -29,8 +29,10 @@ typedef void resolver_fn(void *arg, const struct resolver_answer *a);
 struct resolver *resolver_new(struct loop *l);
 void resolver_free(struct resolver **r);
 
-/** Asks for `host` (a name, or a numeric address) with that port put into the answers. NULL: out of memory. */
-struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, resolver_fn *fn, void *arg);
+/** Asks for the addresses of `host` (a name, or a numeric address) in that family, AF_INET or AF_INET6, with that port put
+ *  into them. NULL: out of memory. */
+struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, int family, resolver_fn *fn,
+                                    void *arg);
 /** Forgets the question; fn is not called. Null is fine. */
 void resolver_cancel(struct resolver_query **q);
 

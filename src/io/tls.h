@@ -34,8 +34,9 @@ struct tls_context *tls_context_ref(struct tls_context *c);
 
 /** For a listener: PEM files, chain included. NULL with a line in `e`. Reference-counted: streams keep theirs. */
 struct tls_context *tls_context_server(const char *certificate, const char *key, unsigned alpn, struct tls_error *e);
-/** For dialling: `ca` is a PEM file, NULL = the system's store. */
-struct tls_context *tls_context_client(const char *ca, struct tls_error *e);
+/** For dialling: `ca` is a PEM file, NULL = the system's store; `certificate` and `key` are shown to servers that ask for
+ *  them, NULL = none. */
+struct tls_context *tls_context_client(const char *ca, const char *certificate, const char *key, struct tls_error *e);
 void tls_context_free(struct tls_context **c);
 
 /** Answers a handshake over `*lower`, which it takes over (and nulls). NULL: out of memory, `*lower` stays. */

@@ -89,6 +89,19 @@ static struct tls_context *context_new(const SSL_METHOD *method, struct tls_erro
 	return c;
 }
 
+static int use_certificate(struct tls_context *c, const char *certificate, const char *key, struct tls_error *e)
+{
+	if (SSL_CTX_use_certificate_chain_file(c->ctx, certificate) != 1)
+		explain(e, "certificate", certificate);
+	else if (SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM) != 1)
+		explain(e, "key", key);
+	else if (SSL_CTX_check_private_key(c->ctx) != 1)
+		explain(e, "key that does not belong to the certificate:", key);
+	else
+		return 0;
+	return ADIT_ERR_TLS;
+}
+
 struct tls_context *tls_context_server(const char *certificate, const char *key, unsigned alpn, struct tls_error *e)
 {
 	struct tls_context *c = context_new(TLS_server_method(), e);
@@ -100,20 +113,12 @@ struct tls_context *tls_context_server(const char *certificate, const char *key,
 	/* tickets would outlive a rotated key in memory; sessions are long, so resuming them gains little */
 	SSL_CTX_set_num_tickets(c->ctx, 1);
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
-	if (SSL_CTX_use_certificate_chain_file(c->ctx, certificate) != 1) {
-		explain(e, "certificate", certificate);
-	} else if (SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM) != 1) {
-		explain(e, "key", key);
-	} else if (SSL_CTX_check_private_key(c->ctx) != 1) {
-		explain(e, "key that does not belong to the certificate:", key);
-	} else {
-		return c;
-	}
-	tls_context_free(&c);
-	return NULL;
+	if (use_certificate(c, certificate, key, e) < 0)
+		tls_context_free(&c);
+	return c;
 }
 
-struct tls_context *tls_context_client(const char *ca, struct tls_error *e)
+struct tls_context *tls_context_client(const char *ca, const char *certificate, const char *key, struct tls_error *e)
 {
 	struct tls_context *c = context_new(TLS_client_method(), e);
 
@@ -122,6 +127,8 @@ struct tls_context *tls_context_client(const char *ca, struct tls_error *e)
 	SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
 	if (ca ? SSL_CTX_load_verify_locations(c->ctx, ca, NULL) != 1 : SSL_CTX_set_default_verify_paths(c->ctx) != 1) {
 		explain(e, "CA file", ca ? ca : "(system)");
+		tls_context_free(&c);
+	} else if (certificate && use_certificate(c, certificate, key, e) < 0) {
 		tls_context_free(&c);
 	}
 	return c;

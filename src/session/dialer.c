@@ -6,6 +6,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "session/backoff.h"
+#include "session/worked.h"
+
+/** Climbs that fail in a row before what worked is forgotten. */
+#define FORGET_AFTER 3
 
 enum dialer_state { DIALER_IDLE, DIALER_CLIMBING, DIALER_GREETING, DIALER_UP, DIALER_WAITING, DIALER_REFUSED };
 
@@ -22,9 +26,17 @@ struct dialer {
 	struct timer timer; /* the next attempt, or the greeting's budget */
 	struct backoff backoff;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
-	char host_field[HANDSHAKE_NAME_MAX + 16];
+	char host_field[CARRIER_HOST_MAX];
+	struct worked worked;     /* what is known of this server */
+	unsigned failures;        /* climbs in a row */
+	char worked_key[WORKED_KEY_MAX];
 	bool draining;
 };
+
+static uint64_t wall_s(void)
+{
+	return clock_wall_us() / 1000000;
+}
 
 static void go(struct dialer *d, enum dialer_state to)
 {
@@ -39,11 +51,38 @@ static void drop_attempt(struct dialer *d)
 	timer_clear(&d->timer);
 }
 
+/* ---- what worked before */
+
+/* The time stays that of the first success: after a day the climb begins at its foot again. Of direct, where every climb
+ * begins, nothing needs to be known. */
+static void remember(struct dialer *d)
+{
+	unsigned carrier = d->carrier == LADDER_DIRECT ? 0 : d->carrier;
+
+	d->failures = 0;
+	if (carrier == d->worked.carrier && (!carrier || worked_holds(&d->worked, wall_s())))
+		return;
+	d->worked = (struct worked){carrier, wall_s()};
+	worked_keep(d->o.state_dir, d->worked_key, &d->worked, wall_s());
+}
+
+static void count_failure(struct dialer *d)
+{
+	if (!d->worked.carrier || ++d->failures < FORGET_AFTER)
+		return;
+	d->worked = (struct worked){0, 0};
+	worked_keep(d->o.state_dir, d->worked_key, &d->worked, wall_s());
+}
+
+/* ---- states */
+
 /* It did not work, or works no longer: again, after a while. */
 static void again(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
 {
 	uint32_t wait = (uint32_t)random_below(backoff_next(&d->backoff, loop_ms(d->loop)) + 1u);
 
+	if (d->state != DIALER_UP)
+		count_failure(d);
 	drop_attempt(d);
 	if (retry_after_s * 1000 > wait)
 		wait = retry_after_s * 1000 < BACKOFF_MAX_MS ? retry_after_s * 1000 : BACKOFF_MAX_MS;
@@ -81,6 +120,7 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 	} else {
 		timer_clear(&d->timer);
 		backoff_reset(&d->backoff);
+		remember(d);
 		go(d, DIALER_UP);
 		link_ping(session_link(d->session), loop_ms(d->loop));
 		d->o.events->published(d->o.owner, w, ladder_name(d->carrier), d->why);
@@ -155,7 +195,7 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 static void on_carrier(void *arg, const struct carrier_result *r, unsigned carrier, const char *why)
 {
 	struct dialer *d = arg;
-	char detail[LADDER_WHY_MAX + sizeof(d->host_field) + 64];
+	char detail[LADDER_WHY_MAX + CARRIER_HOST_MAX + 64];
 
 	d->ladder = NULL;
 	d->carrier = carrier;
@@ -182,7 +222,8 @@ static void climb(struct dialer *d)
 {
 	struct ladder_options o = {
 		.resolver = d->o.resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
-		.allowed = d->o.carriers, .trace = d->o.trace,
+		.proxy = d->o.proxy, .allowed = d->o.carriers, .trace = d->o.trace,
+		.begin = worked_holds(&d->worked, wall_s()) ? d->worked.carrier : 0,
 		.target = {
 			.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent,
 			.poll_hold_ms = d->o.poll_hold_ms, .poll_interval_ms = d->o.poll_interval_ms,
@@ -213,7 +254,6 @@ static void on_timer(void *arg)
 struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 {
 	struct dialer *d = calloc(1, sizeof(*d));
-	bool bare = o->tls ? o->port == 443 : o->port == 80, v6 = strchr(o->server_name, ':') != NULL;
 
 	if (!d)
 		return NULL;
@@ -221,9 +261,10 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	d->o = *o;
 	if (o->tls)
 		d->o.tls = tls_context_ref(o->tls);
-	snprintf(d->host_field, sizeof(d->host_field), v6 ? "[%.*s]" : "%.*s", HANDSHAKE_NAME_MAX, o->server_name);
-	if (!bare)
-		snprintf(d->host_field + strlen(d->host_field), sizeof(":65535"), ":%u", o->port);
+	carrier_host(d->host_field, o->server_name, o->port, o->tls != NULL);
+	snprintf(d->worked_key, sizeof(d->worked_key), "%s:%u %s %s", o->host, o->port, o->server_name,
+	         o->proxy ? o->proxy->shown : "-");
+	d->worked = worked_recall(o->state_dir, d->worked_key, wall_s());
 	timer_init(&d->timer, l, on_timer, d);
 	timer_set(&d->timer, 0);
 	return d;

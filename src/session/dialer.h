@@ -39,11 +39,13 @@ struct dialer_options {
 	const char *host;          /* to dial */
 	uint16_t port;
 	const char *server_name;   /* TLS name and Host */
+	const struct dial_proxy *proxy; /* NULL = none */
 	const char *token;
 	const char *agent;
 	const struct wire_hello *hello;
 	struct log *log, *trace;
 	unsigned carriers;         /* LADDER_*: those that may be tried */
+	const char *state_dir;     /* where it remembers what worked, NULL = nowhere */
 	uint32_t heartbeat_ms;
 	uint32_t poll_hold_ms, poll_interval_ms; /* see carrier_target */
 	struct budget *budget;

@@ -29,6 +29,10 @@ static const char *const fixtures[][2] = {
 };
 #define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 
+static const char *const proxy_variables[] = {
+	"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
+};
+
 static void put(const char *path, const char *text, size_t n)
 {
 	FILE *f = fopen(path, "w");
@@ -52,6 +56,8 @@ static void enter(char *folder)
 	unsetenv("XDG_STATE_HOME");
 	unsetenv("XDG_CONFIG_HOME");
 	unsetenv("ADIT_TOKEN");
+	for (size_t i = 0; i < sizeof(proxy_variables) / sizeof(proxy_variables[0]); i++)
+		unsetenv(proxy_variables[i]);
 }
 
 static void leave(const char *folder)
@@ -579,6 +585,87 @@ static void test_claims(void)
 	CU_ASSERT(!conf_token_may_claim(&some, "a.b.shop.example"));
 }
 
+static void test_no_proxy(void)
+{
+	static const struct {
+		const char *list, *host;
+		bool named;
+	} cases[] = {
+		{"*", "t.test", true}, {"", "t.test", false}, {"a.test, t.test", "t.test", true}, {"a.test t.test", "t.test", true},
+		{"t.test", "a.t.test", true}, {".t.test", "T.Test", true}, {"*.t.test", "a.t.test", true}, {"t.test", "at.test", false},
+		{"a.t.test", "t.test", false}, {"t.test:443", "t.test", true}, {"t.test:80", "t.test", false}, {".", "t.test", false},
+		{"10.0.0.0/8", "10.2.3.4", true}, {"10.0.0.0/8", "11.2.3.4", false}, {"10.2.3.4:443", "10.2.3.4", true},
+		{"3.4", "10.2.3.4", false}, {"::1", "::1", true}, {"[::1]:443", "::1", true}, {"[::1]:1", "::1", false},
+		{"2001:db8::/32", "2001:db8::5", true}, {"[", "::1", false}, {"]", "t.test", false}, {":443", "t.test", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool named = conf_no_proxy(cases[i].list, cases[i].host, 443);
+
+		if (named != cases[i].named)
+			printf("\n%s names %s: %d\n", cases[i].list, cases[i].host, named);
+		CU_ASSERT_EQUAL(named, cases[i].named);
+	}
+}
+
+/* The proxy that such an environment gives, "" = none; or the error's line. */
+static void check_environment(const char *line, const char *const variables[][2], const char *wanted)
+{
+	struct conf_client *c = NULL;
+	struct conf_error e;
+	const char *got;
+
+	for (size_t i = 0; variables[i][0]; i++)
+		setenv(variables[i][0], variables[i][1], 1);
+	run_client(line, stdout, &c, &e);
+	got = !c ? e.text : c->proxy ? c->proxy : "";
+	if (strcmp(got, wanted) != 0)
+		printf("\n%s\n  gave:   %s\n  wanted: %s\n", line, got, wanted);
+	CU_ASSERT_STRING_EQUAL(got, wanted);
+	conf_client_free(&c);
+	for (size_t i = 0; variables[i][0]; i++)
+		unsetenv(variables[i][0]);
+}
+
+#define WITH_TOKEN HTTP " --token-file token"
+
+static void test_proxy_environment(void)
+{
+	static const char *const https[][2] = {{"HTTPS_PROXY", "http://p.test:8080"}, {"ALL_PROXY", "http://q.test"}, {NULL, NULL}};
+	static const char *const all[][2] = {{"all_proxy", "q.test:1"}, {"HTTPS_PROXY", ""}, {NULL, NULL}};
+	static const char *const none[][2] = {{"HTTPS_PROXY", "http://p.test"}, {"no_proxy", "x, .test"}, {NULL, NULL}};
+	static const char *const socks[][2] = {{"ALL_PROXY", "socks5://u:s3cret@q.test"}, {NULL, NULL}};
+	char folder[32];
+
+	enter(folder);
+	check_environment(WITH_TOKEN, https, "http://p.test:8080");
+	check_environment(WITH_TOKEN, all, "http://q.test:1");
+	check_environment(WITH_TOKEN, none, "");
+	check_environment(WITH_TOKEN " --proxy none", https, "");
+	check_environment(WITH_TOKEN " --proxy http://[::1]:3128", https, "http://[::1]:3128");
+	check_environment("adit http 1 --server https://127.0.0.1 --token-file token", https, "");
+	check_environment("adit http 1 --server http://localhost --token-file token", https, "");
+	check_environment(WITH_TOKEN, socks,
+	                  "adit: ALL_PROXY: found a SOCKS proxy, wanted http://[USER:PASSWORD@]HOST[:PORT], or none");
+	leave(folder);
+}
+
+static void test_proxy_credentials(void)
+{
+	struct conf_client *c = calloc(1, sizeof(*c));
+	struct conf_error e;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+	CU_ASSERT_EQUAL(conf_set_proxy(c, STR("http://user:p%40s/s@p.test:3128"), &e), 0);
+	CU_ASSERT_STRING_EQUAL(c->proxy, "http://p.test:3128");
+	CU_ASSERT_STRING_EQUAL(c->proxy_host, "p.test");
+	CU_ASSERT_EQUAL(c->proxy_port, 3128);
+	CU_ASSERT_STRING_EQUAL(c->proxy_credentials, "dXNlcjpwQHMvcw=="); /* user:p@s/s */
+	CU_ASSERT_EQUAL(conf_set_proxy(c, STR("http://p.test"), &e), 0);
+	CU_ASSERT_PTR_NULL(c->proxy_credentials);
+	conf_client_free(&c);
+}
+
 static const struct unit_test tests[] = {
 	{"every bad file and command line gets its one line", test_bad},
 	{"good files and command lines are taken", test_good},
@@ -594,6 +681,10 @@ static const struct unit_test tests[] = {
 	{"a file of more than 1 MiB is refused", test_big},
 	{"a file cut anywhere gives a conf or one line", test_cut},
 	{"an origin is taken apart", test_origin},
+	{"NO_PROXY names hosts and what is below them, addresses, blocks, ports", test_no_proxy},
+	{"the environment's proxy is taken when none is given, never for loopback or what NO_PROXY names",
+	 test_proxy_environment},
+	{"a proxy's password goes into the credentials and nowhere else", test_proxy_credentials},
 	{"trusted proxies match by block, IPv4 also when mapped", test_trust},
 	{"a token claims what its patterns say, never r-, and * stays within a label", test_claims},
 };
