@@ -34,7 +34,7 @@ struct slot {
 	struct ask ask;
 	struct carrier_attempt *a;
 	struct timer again;           /* set: it waits, for its retry or for the interval */
-	uint64_t seq;                 /* a poll: asked for */
+	uint64_t seq, asked_ms;       /* a poll: asked for, and when */
 	struct poll_message *message; /* a relay: until it has arrived */
 };
 
@@ -146,6 +146,7 @@ static void send_poll(struct carrier_attempt *a, struct slot *s)
 		return;
 	}
 	s->seq = seq;
+	s->asked_ms = loop_ms(a->pipe.base.loop);
 	ask->budget_ms = a->hold_ms + ANSWER_MS;
 	requester_ask(a->requester, ask);
 }
@@ -202,6 +203,8 @@ static void on_polled(void *arg)
 			take_message(a, &s->ask);
 		if (a->target.poll_interval_ms)
 			timer_set(&s->again, a->target.poll_interval_ms);
+		else if (status == 204 && loop_ms(a->pipe.base.loop) < s->asked_ms + POLL_RETRY_MS) /* nobody holds it */
+			timer_set(&s->again, POLL_RETRY_MS);
 	} else {
 		if (s->ask.err || status == 502 || status == 504)
 			hold_shorter(a);
