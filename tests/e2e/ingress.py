@@ -184,7 +184,8 @@ class Caddy(Ingress):
         self.write()
         argv = [program("caddy"), "reload", "--force", "--config", str(self.folder / "Caddyfile"),
                 "--address", f"127.0.0.1:{self.admin}"]
-        subprocess.run(argv, check=True, capture_output=True, timeout=20, env=environment(self.folder), cwd=self.folder)
+        subprocess.run(argv, check=True, capture_output=True, timeout=20, env=environment(self.folder),
+                       cwd=self.folder)
 
 
 class Lighttpd(Ingress):
