@@ -262,6 +262,24 @@ def test_reload(road):
         adit.kill()
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_request_arrives_as_sent(road, version):
+    """The origin sees the visitor's path, Host and https, whatever the ingress would make of them by default.
+    (%41 for A would arrive as A behind nghttpx: RFC 3986 section 6.2.2.2 holds them for the same.)"""
+    adit = road.adit()
+    try:
+        adit.wait_event("published")
+        out, err = road.curl(version, path="/a%2Fb/c%20d?x=%2F").communicate()
+        assert out == b"GET /a%2Fb/c%20d?x=%2F\n", err.decode()
+        request = road.origin.requests[-1]
+        assert request.get("X-Forwarded-Proto") == "https", request.fields
+        assert request.get("X-Forwarded-For").split(", ")[0] == "127.0.0.1", request.fields
+        assert request.get("X-Forwarded-Host").split(":")[0] == f"shop.{DOMAIN}", request.fields
+        adit.stop()
+    finally:
+        adit.kill()
+
+
 def test_server_restart(road):
     """When aditd dies and comes back behind the ingress, adit notices through it and is back within 10 s."""
     adit = road.adit()
