@@ -99,9 +99,10 @@ static void on_v4(void *arg, const struct resolver_answer *a)
 static void try_dns(struct doctor *d)
 {
 	const char *host = d->o.proxy ? d->o.proxy->host : d->o.host;
+	uint16_t port = d->o.proxy ? d->o.proxy->port : d->o.port;
 
-	d->questions[ASK_V6] = resolver_ask(d->resolver, host, 0, AF_INET6, on_v6, d);
-	d->questions[ASK_V4] = resolver_ask(d->resolver, host, 0, AF_INET, on_v4, d);
+	d->questions[ASK_V6] = resolver_ask(d->resolver, host, port, AF_INET6, on_v6, d);
+	d->questions[ASK_V4] = resolver_ask(d->resolver, host, port, AF_INET, on_v4, d);
 	if (!d->questions[ASK_V6] && !d->questions[ASK_V4])
 		conclude(d, DOCTOR_FAILS, "out of memory");
 }

@@ -30,7 +30,7 @@ struct resolver *resolver_new(struct loop *l);
 void resolver_free(struct resolver **r);
 
 /** Asks for the addresses of `host` (a name, or a numeric address) in that family, AF_INET or AF_INET6, with that port put
- *  into them. NULL: out of memory. */
+ *  into them; port 0 resolves nothing, by c-ares's rules. NULL: out of memory. */
 struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16_t port, int family, resolver_fn *fn,
                                     void *arg);
 /** Forgets the question; fn is not called. Null is fine. */

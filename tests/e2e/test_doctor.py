@@ -48,6 +48,16 @@ def test_plain(own):
     assert rows["tls"]["result"] == "not tried" and rows["ws-h2"]["evidence"] == "it needs TLS"
 
 
+def test_names(own):
+    """A name gives its addresses, and one that does not exist is told of."""
+    server = own.server()
+    flags = ["--server-name", DOMAIN, "--ca", server.authority.ca]
+    carriers, rows = ask(own, "--server", f"https://localhost:{server.tls_port}", *flags)
+    assert carriers == ["direct", "ws-h2", "ws-h1"] and "127.0.0.1" in rows["dns"]["evidence"]
+    carriers, rows = ask(own, "--server", f"https://nowhere.invalid:{server.tls_port}", *flags, code=1)
+    assert not carriers and rows["dns"]["result"] == "fails" and "--server" in rows["dns"]["advice"]
+
+
 def test_forbidden_carriers(own):
     """What the configuration forbids is not tried."""
     carriers, rows = ask(own, *own.server().flags(), "--carrier", "ws-h1")
