@@ -38,6 +38,11 @@ static size_t content_length(const struct head *h, char text[STR_U64_MAX], nghtt
 	return 1;
 }
 
+static bool expects_content(struct str method)
+{
+	return str_eq(method, STR("POST")) || str_eq(method, STR("PUT")) || str_eq(method, STR("PATCH"));
+}
+
 size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_nv *nva)
 {
 	struct str protocol = head_get(h, HEAD_PROTOCOL), method = head_get(h, HEAD_METHOD);
@@ -52,8 +57,8 @@ size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_
 		nva[n++] = pair(STR(":path"), head_get(h, HEAD_PATH));
 	}
 	nva[n++] = pair(STR(":authority"), head_get(h, HEAD_AUTHORITY));
-	/* a length of 0 says nothing that END_STREAM does not */
-	if (h->length > 0 && !protocol.n)
+	/* a length of 0 says nothing that END_STREAM does not, but where content is expected some ask for it (RFC 9110 8.6) */
+	if ((h->length > 0 || (h->length == 0 && expects_content(method))) && !protocol.n)
 		n += content_length(h, length, nva + n);
 	return n + h2_heads_fields(&h->fields, nva + n);
 }
