@@ -33,6 +33,8 @@
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
+/** At the least: what the server sent before it read our GOAWAY has to arrive. */
+#define DRAIN_LEAST_MS 250
 #define PATH_LEN 1024
 /** One line on the terminal; longer ones are cut. */
 #define LINE_LEN 1024
@@ -47,7 +49,7 @@ struct work {
 	struct tunnels *tunnels;
 	struct dialer *dialer;
 	struct work *older;     /* in the list of those that finish their requests */
-	uint64_t drain_until;
+	uint64_t drain_least, drain_until;
 	char trouble[LINE_LEN]; /* why it is not connected, as was told last; "" when it is */
 };
 
@@ -160,14 +162,22 @@ static void work_free(struct work **wp)
 	free(w);
 }
 
+static void begin_drain(struct work *w)
+{
+	uint64_t now = loop_ms(w->client->loop);
+
+	dialer_drain(w->dialer);
+	w->drain_least = now + DRAIN_LEAST_MS;
+	w->drain_until = now + DRAIN_MS;
+	timer_set(&w->client->drain, 0);
+}
+
 /* It is freed by on_drain and not here, in the middle of the events of another one. */
 static void retire(struct client *c, struct work *w)
 {
 	w->older = c->old;
 	c->old = w;
-	dialer_drain(w->dialer);
-	w->drain_until = loop_ms(c->loop) + DRAIN_MS;
-	timer_set(&c->drain, 0);
+	begin_drain(w);
 }
 
 static void say_published(const struct client *c, const struct work *w, const struct wire_welcome *welcome)
@@ -394,7 +404,9 @@ static void reload(struct client *c)
 
 static bool is_at_work(const struct work *w)
 {
-	return dialer_open(w->dialer) && loop_ms(w->client->loop) < w->drain_until;
+	uint64_t now = loop_ms(w->client->loop);
+
+	return now < w->drain_least || (dialer_open(w->dialer) && now < w->drain_until);
 }
 
 static void on_drain(void *arg)
@@ -431,9 +443,7 @@ static void on_signal(void *arg, int signo)
 		if (dialer_open(c->now->dialer))
 			say(c, "leaving when %u requests have ended; press again to leave at once", dialer_open(c->now->dialer));
 		log_event(events_of(c), LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
-		dialer_drain(c->now->dialer);
-		c->now->drain_until = loop_ms(c->loop) + DRAIN_MS;
-		timer_set(&c->drain, 0);
+		begin_drain(c->now);
 	}
 }
 

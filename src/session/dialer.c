@@ -90,7 +90,8 @@ static void again(struct dialer *d, int err, const char *detail, unsigned retry_
 	log_event(d->o.trace, LOG_LEVEL_INFO, "wait", KV_Z("link", d->link_id), KV_Z("reason", err_name(err)),
 	          KV_Z("detail", detail), KV_U64("ms", wait));
 	timer_set(&d->timer, wait);
-	d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+	if (!d->draining) /* then it is what was wanted */
+		d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
 }
 
 static void refuse(struct dialer *d, int err, const char *reason)
