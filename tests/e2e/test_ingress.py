@@ -220,10 +220,10 @@ def test_auto(road, chosen):
     assert seconds < 10
 
 
-@pytest.mark.parametrize("carrier", [*CARRIERS, "poll"])
+@pytest.mark.parametrize("carrier", CARRIERS)
 def test_forced(road, carrier):
     """A carrier that is asked for is taken where it can work; elsewhere adit says what is in its way."""
-    if carrier == "poll" or carrier in WORKS[road.kind][1]:  # plain requests pass everywhere
+    if carrier in WORKS[road.kind][1]:
         run(road, carrier, carrier)
         return
     adit = road.adit(carrier)
