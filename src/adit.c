@@ -133,7 +133,7 @@ static const struct exchange_events exchange_events = {route, exchange_done};
 
 static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
-	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, ""};
+	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
 	if (x)
@@ -221,6 +221,20 @@ static void on_published(void *owner, const struct wire_welcome *welcome, const 
 	}
 }
 
+static void on_moved(void *owner, const char *carrier, const char *why, uint64_t away_ms)
+{
+	struct work *w = owner;
+	struct client *c = w->client;
+
+	*w->trouble = '\0';
+	if (away_ms)
+		say(c, "connected again over %s after %.1f s, nothing was lost", carrier, (double)away_ms / 1000.);
+	else
+		say(c, "moved to %s", carrier);
+	log_event(events_of(c), LOG_LEVEL_INFO, "moved", KV_Z("server", w->conf->server), KV_Z("carrier", carrier),
+	          KV_Z("why", why), KV_U64("away_ms", away_ms));
+}
+
 static void on_down(void *owner, int err, const char *detail, uint32_t retry_ms)
 {
 	struct work *w = owner;
@@ -256,7 +270,7 @@ static void on_refused(void *owner, int err, const char *reason)
 	loop_stop(c->loop);
 }
 
-static const struct dialer_events dialer_events = {on_request, on_published, on_down, on_refused};
+static const struct dialer_events dialer_events = {on_request, on_published, on_moved, on_down, on_refused};
 
 /* The 128 bits that random names derive from, the same again for the same user on the same machine. */
 static void client_key(const struct conf_client *c, uint8_t key[16], struct log *log)
@@ -370,7 +384,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
 		.trace = c->trace, .proxy = w->conf->proxy ? &w->proxy : NULL, .carriers = carriers_of(w->conf),
-		.heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .poll_hold_ms = w->conf->poll_hold_ms,
+		.heartbeat_ms = w->conf->heartbeat_seconds * 1000u, .climb_ms = w->conf->climb_ms, .poll_hold_ms = w->conf->poll_hold_ms,
 		.poll_interval_ms = w->conf->poll_interval_ms, .state_dir = w->conf->state_dir, .budget = &c->budget,
 		.events = &dialer_events, .owner = w,
 	};
@@ -402,11 +416,15 @@ static void reload(struct client *c)
 	c->next = w;
 }
 
-static bool is_at_work(const struct work *w)
+/* First its requests end, then the server is told that it leaves, so that nobody waits for its return. */
+static bool is_at_work(struct work *w)
 {
 	uint64_t now = loop_ms(w->client->loop);
 
-	return now < w->drain_least || (dialer_open(w->dialer) && now < w->drain_until);
+	if (now < w->drain_least || (dialer_open(w->dialer) && now < w->drain_until))
+		return true;
+	dialer_close(w->dialer);
+	return !dialer_closed(w->dialer);
 }
 
 static void on_drain(void *arg)

@@ -252,6 +252,20 @@ static void on_empty(void *owner)
 		loop_stop(s->loop);
 }
 
+static void on_ready(void *owner)
+{
+	struct server *s = owner;
+
+	edge_ready(s->edge);
+}
+
+static void on_strayed(void *owner, const struct session *session)
+{
+	struct server *s = owner;
+
+	edge_strayed(s->edge, session);
+}
+
 static void on_drain_over(void *arg)
 {
 	struct server *s = arg;
@@ -323,7 +337,7 @@ static int build(struct server *s)
 	const struct conf_server *c = s->conf;
 	struct acceptor_options a = {
 		.conf = c, .published = s->published, .budget = &s->budget, .log = s->log, .trace = s->trace,
-		.empty = on_empty, .owner = s,
+		.empty = on_empty, .ready = on_ready, .strayed = on_strayed, .owner = s,
 	};
 	struct edge_options e = {
 		.conf = c, .log = s->log, .access = s->access, .budget = &s->budget, .full = on_full, .empty = on_empty, .owner = s,

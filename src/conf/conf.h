@@ -107,6 +107,7 @@ struct conf_client {
 	enum log_format log_format;
 	enum log_level log_level;
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
+	unsigned climb_ms;          /* 300000, 100..3600000: session/climb.h */
 	unsigned poll_hold_ms;      /* 20000, 0..20000 */
 	unsigned poll_interval_ms;  /* 0, 0..60000: from an answer to the next poll */
 	char *file;           /* NULL when everything came from flags */

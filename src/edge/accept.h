@@ -1,7 +1,13 @@
-/* accept: takes carriers in: reads a link's greeting, judges it, makes the session and publishes its names.
+/* accept: takes carriers in: reads a link's greeting, judges it, makes the session and publishes its names, or gives a
+ * detached link its new carrier.
  * Layer edge; aditd's counterpart of session/dialer.
- * Invariants: nothing is published before the whole greeting is judged; what is refused gets one CLOSE that says why;
- * a link that has not greeted within ACCEPT_GREETING_MS is closed.
+ *
+ *   a carrier ─ HELLO ─► link ◄──── ATTACH, judged in full ────┐
+ *                         │ the carrier fails                  │ (the old carrier is cut first)
+ *                         └──────► detached ───────────────────┘   resume_seconds later: gone
+ *
+ * Invariants: nothing is published, and no link touched, before the whole greeting is judged; what is refused gets one
+ * CLOSE that says why; a carrier that has not greeted within ACCEPT_GREETING_MS is closed.
  */
 #ifndef ADIT_EDGE_ACCEPT_H
 #define ADIT_EDGE_ACCEPT_H
@@ -17,6 +23,10 @@
 #define ACCEPT_GREETING_MS 10000
 /** Links of one token at once, those that greet included. */
 #define ACCEPT_LINKS_PER_TOKEN 256
+/** Detached links of one token: each holds its session's memory for nobody. */
+#define ACCEPT_DETACHED_PER_TOKEN 64
+/** A link without carrier for so long: its requests may go to another link of the name. */
+#define ACCEPT_STRAY_MS 2000
 /** How long CLOSE waits for the other side to close first. */
 #define ACCEPT_CLOSE_MS 1000
 
@@ -29,6 +39,8 @@ struct acceptor_options {
 	struct budget *budget;
 	struct log *log, *trace;
 	void (*empty)(void *owner);     /* draining, and the last link has gone */
+	void (*ready)(void *owner);     /* a link takes requests that did not before */
+	void (*strayed)(void *owner, const struct session *s); /* this one has been without carrier for ACCEPT_STRAY_MS */
 	void *owner;
 };
 
@@ -43,9 +55,9 @@ void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const
 bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t);
 
 /** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`, which must have
- *  been empty: nobody sends before the 101. */
+ *  been empty: nobody sends before the 101. `carrier`: what it is, for logs; a static string. */
 void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struct buf *rest, const char *link_id,
-                   const uint8_t token[SHA256_LEN]);
+                   const uint8_t token[SHA256_LEN], const char *carrier);
 
 /** Tells all links that the server is going; no new requests are sent on them. */
 void acceptor_drain(struct acceptor *a, uint32_t spread_ms);

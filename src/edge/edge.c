@@ -11,6 +11,7 @@
 #include "edge/edge_h2.h"
 #include "edge/endpoint.h"
 #include "edge/greet.h"
+#include "edge/hold.h"
 #include "exchange/exchange.h"
 #include "http/forward.h"
 #include "http/page.h"
@@ -22,6 +23,8 @@
 #define EDGE_EVICT_LOOK 64
 /** While full, it is tried so often to make room. */
 #define EDGE_FULL_MS 500
+/** After its start, names that may be claimed are waited for: their clients dial again just now. */
+#define EDGE_STARTING_MS 10000
 /** Between two records that descriptors are lacking. */
 #define EDGE_STARVED_MS 10000
 
@@ -33,6 +36,8 @@ struct edge {
 	struct list visitors;    /* HTTP/1.1 */
 	struct list h2_visitors;
 	unsigned count;          /* all of them */
+	struct hold hold;
+	uint64_t started_ms;
 	struct timer again; /* while full */
 	uint64_t starved_ms; /* when that was last told */
 	bool full;
@@ -40,20 +45,48 @@ struct edge {
 
 /* ---- requests for a tunnel */
 
+/* Is it a matter of seconds? A link may be resumed, and after a start those that were here before come back. */
+static bool may_come_back(const struct edge *e, bool known, const char *name)
+{
+	return known || (loop_ms(e->loop) - e->started_ms < EDGE_STARTING_MS && auth_claimable(e->o.conf, name));
+}
+
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
 {
 	struct edge *e = arg;
-	struct str name = fields_get(&h->fields, STR("adit-tunnel"));
-	struct session *s;
+	const char *name = exchange_name_of(x);
+	bool known;
+	struct session *s = registry_find(e->o.registry, str_of(name), &known);
+	struct half *answering = s ? session_ask(s, err) : NULL;
+
+	(void)h;
+	if (answering)
+		hold_sent(&e->hold, x, s);
+	if (answering || (s && *err != ADIT_ERR_LIMIT))
+		return answering;
+	if (!e->endpoint.draining && may_come_back(e, known, name) && hold_wait(&e->hold, x))
+		*err = ADIT_ERR_AGAIN;
+	else if (!s)
+		*err = known || auth_claimable(e->o.conf, name) ? ADIT_ERR_NO_LINK : ADIT_ERR_NO_NAME;
+	return NULL;
+}
+
+static bool another_way(void *arg, const struct exchange *x)
+{
+	struct edge *e = arg;
 	bool known;
 
-	s = registry_find(e->o.registry, name, &known);
-	if (s)
-		return session_ask(s, err);
-	*err = known ? ADIT_ERR_NO_LINK : ADIT_ERR_NO_NAME;
-	if (!known && auth_claimable(e->o.conf, exchange_name_of(x)))
-		*err = ADIT_ERR_NO_LINK;
-	return NULL;
+	return registry_find(e->o.registry, str_of(exchange_name_of(x)), &known) != NULL;
+}
+
+void edge_ready(struct edge *e)
+{
+	hold_retry(&e->hold);
+}
+
+void edge_strayed(struct edge *e, const struct session *s)
+{
+	hold_move(&e->hold, s, another_way, e);
 }
 
 static void exchange_done(void *arg, const struct exchange_report *r)
@@ -74,7 +107,7 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 	const struct forward_visitor v = {str_of(from->stream->peer.ip), from->stream->tls, trusted};
 	struct str client = forward_client(h, &v);
 	char visitor[ADDRESS_TEXT_MAX];
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true};
 	struct exchange *x;
 	int err;
 
@@ -267,6 +300,8 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
+	hold_init(&e->hold, l);
+	e->started_ms = loop_ms(l);
 	timer_init(&e->again, l, look_again, e);
 	return e;
 }
@@ -278,6 +313,7 @@ void edge_free(struct edge **ep)
 	if (!e)
 		return;
 	*ep = NULL;
+	hold_end(&e->hold, ADIT_ERR_SHUTDOWN);
 	while (!list_empty(&e->visitors)) {
 		struct edge_h1 *c = edge_h1_of_node(e->visitors.next);
 

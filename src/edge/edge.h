@@ -42,6 +42,10 @@ void edge_starved(void *arg);
 
 /** Ends the connections without a request; running ones end with `Connection: close`. */
 void edge_drain(struct edge *e);
+/** A tunnel takes requests that did not before: those that wait are looked at again. */
+void edge_ready(struct edge *e);
+/** That session has been without carrier for a while: what may go another way does. */
+void edge_strayed(struct edge *e, const struct session *s);
 unsigned edge_visitors(const struct edge *e);
 
 #endif

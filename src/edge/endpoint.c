@@ -73,7 +73,7 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 		s = framed;
 	}
 	if (s)
-		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token);
+		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token, a->kind == CARRIER_WS ? "ws" : "direct");
 	free(a);
 }
 
@@ -138,7 +138,7 @@ static void switch_stream(const struct endpoint *e, const struct visit *v, const
 	head_free(&h);
 	framed = err ? NULL : ws_new(&bytes, WS_ANSWERED, NULL);
 	if (framed)
-		acceptor_take(a->acceptor, framed, &none, &nothing, a->link_id, a->token);
+		acceptor_take(a->acceptor, framed, &none, &nothing, a->link_id, a->token, "ws");
 	else
 		stream_free(&bytes);
 }
@@ -163,7 +163,7 @@ static void open_polls(struct endpoint *e, const struct visit *v, const struct a
 	if (s && poll_answer_fields(&p->head.fields) == 0 &&
 	    fields_add(&p->head.fields, STR("adit-carrier"), str_of(id)) == 0) {
 		page_reply(p, v->asking, false);
-		acceptor_take(a->acceptor, s, &none, &nothing, a->link_id, a->token);
+		acceptor_take(a->acceptor, s, &none, &nothing, a->link_id, a->token, "poll");
 	} else {
 		stream_free(&s);
 	}

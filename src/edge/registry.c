@@ -220,6 +220,14 @@ void registry_remove(struct registry *r, const struct session *s)
 	}
 }
 
+/* One from which nothing has been heard for too long may be gone. */
+static bool is_better(const struct session *a, const struct session *b)
+{
+	if (session_suspect(a) != session_suspect(b))
+		return session_suspect(b);
+	return session_open(a) < session_open(b);
+}
+
 struct session *registry_find(struct registry *r, struct str name, bool *known)
 {
 	struct entry *e = lookup(r, name);
@@ -229,7 +237,7 @@ struct session *registry_find(struct registry *r, struct str name, bool *known)
 	for (unsigned i = 0; e && i < e->count; i++) {
 		struct session *s = e->seat[i]->session;
 
-		if (!session_leaving(s) && (!best || session_open(s) < session_open(best)))
+		if (session_attached(s) && !session_leaving(s) && (!best || is_better(s, best)))
 			best = s;
 	}
 	return best;

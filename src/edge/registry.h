@@ -28,7 +28,8 @@ int registry_add(struct registry *r, const char *name, const uint8_t token[SHA25
 /** Takes this session out of every name it has. */
 void registry_remove(struct registry *r, const struct session *s);
 
-/** The session with the fewest requests in flight among those that take new ones; NULL with *known telling whether
+/** The session with the fewest requests in flight among those that have a carrier and take new ones, one that is suspect
+ *  only when there is no other; NULL with *known telling whether
  *  the name has any link at all. `name` in lower case. */
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 

@@ -19,7 +19,13 @@ struct exchange {
 	bool was_head;
 	bool bodyless;       /* the request: its end is only a word that is still to come */
 	bool request_ended, response_begun, response_ended;
-	size_t early_credit; /* granted by the asking half before there was an answering one */
+	bool informed;       /* the visitor has got a 1xx */
+	bool waits;          /* for a route */
+	bool keeps;
+	struct head *kept;   /* of a request that waits, or may be asked again */
+	unsigned asks;
+	size_t credit;       /* granted by the asking half before the response's head */
+	struct exchange_note note;
 	struct exchange_report report;
 	char method[EXCHANGE_METHOD_MAX + 1];
 	char visitor[64];
@@ -39,6 +45,14 @@ static struct exchange *of_back(struct half *h)
 	return container_of(h, struct exchange, back);
 }
 
+static void forget_head(struct exchange *x)
+{
+	if (x->kept)
+		head_free(x->kept);
+	free(x->kept);
+	x->kept = NULL;
+}
+
 static void enter(struct exchange *x)
 {
 	x->depth++;
@@ -48,6 +62,7 @@ static void leave(struct exchange *x)
 {
 	if (--x->depth || !x->over)
 		return;
+	forget_head(x);
 	free(x->text);
 	free(x);
 }
@@ -58,6 +73,7 @@ static void finish(struct exchange *x, int err)
 	if (x->over)
 		return;
 	x->over = true;
+	list_remove(&x->note.node);
 	half_done(&x->front);
 	half_done(&x->back);
 	x->report.err = err;
@@ -74,6 +90,7 @@ static void check_complete(struct exchange *x)
 static void begin_response(struct exchange *x, int status)
 {
 	x->response_begun = true;
+	forget_head(x);
 	x->report.status = status;
 	x->report.first_us = clock_us() - x->report.began_us;
 }
@@ -99,6 +116,81 @@ static void answer_error(struct exchange *x, int err)
 	if (!x->request_ended && !x->bodyless)
 		half_abort(&x->front, ADIT_ERR_ENOUGH);
 	finish(x, err);
+}
+
+/* ---- asking, and asking again */
+
+static void link_back(struct exchange *x, struct half *answering, const struct head *h)
+{
+	x->asks++;
+	half_link(&x->back, answering);
+	half_head(&x->back, h, x->bodyless);
+	half_credit(&x->back, x->credit);
+}
+
+/* By the head that is kept. */
+static void ask(struct exchange *x)
+{
+	int err = ADIT_ERR_NO_NAME;
+	struct half *answering = x->events->route(x->arg, x, x->kept, &err);
+
+	x->waits = !answering && err == ADIT_ERR_AGAIN;
+	if (answering) {
+		link_back(x, answering, x->kept);
+		if (x->request_ended)
+			half_end(&x->back, NULL);
+	} else if (!x->waits) {
+		answer_error(x, err);
+	}
+}
+
+/* Keeps the head of a request that waits, and of one that may be asked again. False: no memory for one that has to. */
+static bool keep_head(struct exchange *x, const struct head *h)
+{
+	if (x->kept || !(x->kept = malloc(sizeof(*x->kept))))
+		return x->kept != NULL;
+	head_init(x->kept);
+	if (head_copy(x->kept, h) < 0)
+		forget_head(x);
+	return x->kept != NULL;
+}
+
+/* An upgrade is more than its head. */
+static bool is_repeatable(const struct head *h, bool bodyless)
+{
+	return bodyless && !head_get(h, HEAD_PROTOCOL).n && method_idempotent(head_get(h, HEAD_METHOD));
+}
+
+bool exchange_may_move(const struct exchange *x)
+{
+	return x->keeps && x->kept && !x->waits && !x->informed && !x->response_begun && x->asks < EXCHANGE_ASKS_MAX;
+}
+
+void exchange_ask(struct exchange *x)
+{
+	enter(x);
+	if (!x->waits)
+		half_abort(&x->back, ADIT_ERR_ABANDONED);
+	ask(x);
+	leave(x);
+}
+
+void exchange_give_up(struct exchange *x, int err)
+{
+	enter(x);
+	x->waits = false;
+	answer_error(x, err);
+	leave(x);
+}
+
+struct exchange_note *exchange_note(struct exchange *x)
+{
+	return &x->note;
+}
+
+struct exchange *exchange_of_node(struct list *node)
+{
+	return container_of(container_of(node, struct exchange_note, node), struct exchange, note);
 }
 
 /* ---- the asking half speaks */
@@ -137,10 +229,9 @@ static void front_credit(struct half *self, size_t n)
 	struct exchange *x = of_front(self);
 
 	enter(x);
-	if (x->back.peer)
-		half_credit(&x->back, n);
-	else
-		x->early_credit += n;
+	if (!x->response_begun)
+		x->credit += n;
+	half_credit(&x->back, n);
 	leave(x);
 }
 
@@ -166,6 +257,8 @@ static void back_head(struct half *self, const struct head *h, bool bodyless)
 	enter(x);
 	if (final)
 		begin_response(x, h->status);
+	else
+		x->informed = true;
 	half_head(&x->front, h, bodyless);
 	leave(x);
 }
@@ -205,7 +298,9 @@ static void back_abort(struct half *self, int err)
 	struct exchange *x = of_back(self);
 
 	enter(x);
-	if (!x->response_begun) {
+	if (err == ADIT_ERR_LINK_LOST && exchange_may_move(x)) {
+		ask(x);
+	} else if (!x->response_begun) {
 		answer_error(x, err);
 	} else if (x->response_ended) {
 		half_abort(&x->front, ADIT_ERR_ENOUGH);
@@ -236,7 +331,13 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->depth = 0;
 	x->over = x->was_head = x->bodyless = false;
 	x->request_ended = x->response_begun = x->response_ended = false;
-	x->early_credit = 0;
+	x->informed = x->waits = false;
+	x->keeps = o->keeps;
+	x->kept = NULL;
+	x->asks = 0;
+	x->credit = 0;
+	x->note = (struct exchange_note){.via = NULL};
+	list_init(&x->note.node);
 	x->text = NULL;
 	x->accept = "";
 	x->method[0] = x->detail[0] = x->name[0] = '\0';
@@ -292,15 +393,13 @@ void exchange_begin(struct exchange *x, struct head *h, bool bodyless)
 
 	enter(x);
 	note_request(x, h, bodyless);
+	x->keeps = x->keeps && is_repeatable(h, bodyless) && keep_head(x, h);
 	answering = x->events->route(x->arg, x, h, &err);
-	if (!answering) {
-		answer_error(x, err);
-		leave(x);
-		return;
-	}
-	half_link(&x->back, answering);
-	half_head(&x->back, h, bodyless);
-	half_credit(&x->back, x->early_credit);
+	x->waits = !answering && err == ADIT_ERR_AGAIN && keep_head(x, h);
+	if (answering)
+		link_back(x, answering, h);
+	else if (!x->waits)
+		answer_error(x, err == ADIT_ERR_AGAIN ? ADIT_ERR_NOMEM : err);
 	leave(x);
 }
 

@@ -10,10 +10,14 @@
  *   answering half aborts               page by its error       abort (message cut)     abort(ENOUGH)
  *   response ends, request unfinished   -                       -                       waits for either abort
  *   request and response have ended     -                       -                       done
+ *
+ * A request may wait (route says ADIT_ERR_AGAIN), and one that `keeps` may be asked again elsewhere: when the tunnel was
+ * lost before the visitor got a byte, for a method that allows it (RFC 9110 section 9.2.2) and without a body.
  */
 #ifndef ADIT_EXCHANGE_EXCHANGE_H
 #define ADIT_EXCHANGE_EXCHANGE_H
 
+#include "base/list.h"
 #include "http/half.h"
 #include "http/head.h"
 
@@ -24,6 +28,8 @@
 #define EXCHANGE_DETAIL_MAX 127
 /** What is kept of Accept, to tell an error in that form: browsers name text/html first. */
 #define EXCHANGE_ACCEPT_MAX 127
+/** How often a request is asked: a tunnel that is lost with it again and again may be lost because of it. */
+#define EXCHANGE_ASKS_MAX 3
 
 /** What is known of an exchange when it is over. Strings live during the call. */
 struct exchange_report {
@@ -42,8 +48,8 @@ struct exchange_report {
 struct exchange;
 
 struct exchange_events {
-	/* Where to: the half that answers, not yet linked, or NULL with `*err`. It may edit `h`, and call exchange_name
-	 * and exchange_detail. */
+	/* Where to: the half that answers, not yet linked, or NULL with `*err`; ADIT_ERR_AGAIN: it waits, for exchange_ask
+	 * or exchange_give_up. It may edit `h`, and call exchange_name, exchange_detail and exchange_note. */
 	struct half *(*route)(void *arg, struct exchange *x, struct head *h, int *err);
 	void (*done)(void *arg, const struct exchange_report *r);
 };
@@ -53,6 +59,14 @@ struct exchange_options {
 	void *arg;             /* outlives the exchange */
 	const char *hop;       /* PAGE_HOP_* of this program, for error pages */
 	const char *visitor;   /* copied */
+	bool keeps;            /* it may be asked again: a copy of the head is kept until the response's head */
+};
+
+/** For its owner's use; the exchange unlinks the node when it ends. */
+struct exchange_note {
+	struct list node;
+	const void *via;       /* where it was routed to */
+	uint64_t until_ms;     /* how long it waits */
 };
 
 /**
@@ -66,6 +80,15 @@ void exchange_begin(struct exchange *x, struct head *h, bool bodyless);
 
 /** Instead of exchange_begin: answers at once with that error's page. */
 void exchange_fail(struct exchange *x, const struct head *h, bool bodyless, int err);
+
+/** Routes it (again): one that waits, or one that exchange_may_move. */
+void exchange_ask(struct exchange *x);
+/** It has begun, nothing has been told to its visitor, and asking again does no harm. */
+bool exchange_may_move(const struct exchange *x);
+/** Ends one that waits, with that error's page. */
+void exchange_give_up(struct exchange *x, int err);
+struct exchange_note *exchange_note(struct exchange *x);
+struct exchange *exchange_of_node(struct list *node);
 
 /** The name the request goes to, and a word in case of an error. Both copied; before exchange_begin or in route. */
 void exchange_name(struct exchange *x, const char *name);

@@ -18,6 +18,7 @@
 /* Heartbeat of a tunnel in use (design: a black hole is noticed within 4 s). */
 #define IN_USE_MS 2000
 #define SUSPECT_MIN_MS 2000
+#define SUSPECT_MAX_MS 30000
 /** The same before the first round-trip time is known: a path of 3 s must be able to connect. */
 #define SUSPECT_UNKNOWN_MS 5000
 /* Out of memory: when to look again. */
@@ -61,6 +62,7 @@ struct link {
 	uint32_t idle_ms;
 	bool in_use;
 	bool suspect;
+	uint32_t suspect_min_ms; /* grows with groundless suspicions */
 	uint64_t ack_at, retry_at, rtt_ping_at;
 	uint64_t last_ping_ms;
 	uint64_t waiting_ms;    /* since when something is outstanding */
@@ -77,6 +79,7 @@ struct link *link_new(const struct link_callbacks *cb, void *arg)
 	l->cb = *cb;
 	l->arg = arg;
 	l->state = LINK_NEW;
+	l->suspect_min_ms = SUSPECT_MIN_MS;
 	l->ack_at = l->retry_at = NEVER;
 	frame_parser_init(&l->parser);
 	replay_init(&l->replay);
@@ -488,10 +491,19 @@ static uint64_t ping_at(const struct link *l)
 static uint64_t suspect_at(const struct link *l)
 {
 	uint64_t srtt_ms = ((uint64_t)l->pacing.srtt_us + 999) / 1000;
+	uint64_t known = srtt_ms ? 4 * srtt_ms : SUSPECT_UNKNOWN_MS;
 
 	if (l->suspect || !outstanding(l))
 		return NEVER;
-	return later(l->last_rx_ms, l->waiting_ms) + (srtt_ms ? later(SUSPECT_MIN_MS, 4 * srtt_ms) : SUSPECT_UNKNOWN_MS);
+	return later(l->last_rx_ms, l->waiting_ms) + later(l->suspect_min_ms, known);
+}
+
+void link_suspicion_was(struct link *l, bool right)
+{
+	if (right)
+		l->suspect_min_ms = SUSPECT_MIN_MS;
+	else if (l->suspect_min_ms < SUSPECT_MAX_MS)
+		l->suspect_min_ms = l->suspect_min_ms * 2 < SUSPECT_MAX_MS ? l->suspect_min_ms * 2 : SUSPECT_MAX_MS;
 }
 
 enum link_health link_tick(struct link *l, uint64_t now_ms)

@@ -92,8 +92,12 @@ void link_ping(struct link *l, uint64_t now_ms);
 
 enum link_health {
 	LINK_WELL,
-	LINK_SUSPECT, /* nothing at all received for max(2 s, 4 x SRTT), 5 s before the first SRTT, with something outstanding */
+	LINK_SUSPECT, /* nothing at all received for max(2 s, 4 x SRTT), 5 s before the first SRTT, with something outstanding;
+	               * the 2 s grow with suspicions that were groundless */
 };
+
+/** The last suspicion was groundless: the next one takes twice as long, up to 30 s; or it was right: as long as at first. */
+void link_suspicion_was(struct link *l, bool right);
 
 /** Does what is due at `now_ms` (acks, heartbeat): afterwards link_out may have something. */
 enum link_health link_tick(struct link *l, uint64_t now_ms);

@@ -1,61 +1,51 @@
-#include "session/dialer.h"
+#include "session/dialer_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "session/backoff.h"
-#include "session/worked.h"
 
 /** Climbs that fail in a row before what worked is forgotten. */
 #define FORGET_AFTER 3
+/** How soon an attempt beside a suspect carrier is repeated. */
+#define SUSPECT_AGAIN_MS 1000
 
-enum dialer_state { DIALER_IDLE, DIALER_CLIMBING, DIALER_GREETING, DIALER_UP, DIALER_WAITING, DIALER_REFUSED };
+static const char *const aim_names[] = {"none", "new", "resume", "suspect", "climb"};
 
-static const char *const state_names[] = {"idle", "climbing", "greeting", "up", "waiting", "refused"};
-
-struct dialer {
-	struct loop *loop;
-	struct dialer_options o;
-	enum dialer_state state;
-	struct ladder *ladder;
-	struct session *session;
-	unsigned carrier;  /* the one that the session runs on, LADDER_* */
-	char why[LADDER_WHY_MAX]; /* and why not a better one */
-	struct timer timer; /* the next attempt, or the greeting's budget */
-	struct backoff backoff;
-	char link_id[CARRIER_LINK_ID_HEX + 1];
-	char host_field[CARRIER_HOST_MAX];
-	struct worked worked;     /* what is known of this server */
-	unsigned failures;        /* climbs in a row */
-	char worked_key[WORKED_KEY_MAX];
-	bool draining;
-};
+static void start(struct dialer *d, enum aim aim);
 
 static uint64_t wall_s(void)
 {
 	return clock_wall_us() / 1000000;
 }
 
-static void go(struct dialer *d, enum dialer_state to)
+void dialer_go(struct dialer *d, enum dialer_state to)
 {
+	static const char *const names[] = {"idle", "dialling", "greeting", "up", "detached", "waiting", "refused"};
+
+	if (d->state == to)
+		return;
 	d->state = to;
-	log_event(d->o.trace, LOG_LEVEL_INFO, "dialer", KV_Z("state", state_names[to]), KV_Z("link", d->link_id));
+	log_event(d->o.trace, LOG_LEVEL_INFO, "state", KV_Z("link", d->link_id), KV_Z("state", names[to]));
 }
 
-static void drop_attempt(struct dialer *d)
+void dialer_drop_attempt(struct dialer *d)
 {
-	ladder_cancel(&d->ladder);
-	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	flight_cancel(&d->flight);
+	knock_free(&d->knock);
+	d->aim = AIM_NONE;
 	timer_clear(&d->timer);
+	if (d->session)
+		session_pause(d->session, false);
 }
 
 /* ---- what worked before */
 
 /* The time stays that of the first success: after a day the climb begins at its foot again. Of direct, where every climb
  * begins, nothing needs to be known. */
-static void remember(struct dialer *d)
+void dialer_remember(struct dialer *d)
 {
 	unsigned carrier = d->carrier == LADDER_DIRECT ? 0 : d->carrier;
 
@@ -74,31 +64,107 @@ static void count_failure(struct dialer *d)
 	worked_keep(d->o.state_dir, d->worked_key, &d->worked, wall_s());
 }
 
-/* ---- states */
+/* ---- climbing back */
 
-/* It did not work, or works no longer: again, after a while. */
-static void again(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
+/* Those that the user allows and that are better than the one in use: lower bits are. */
+static unsigned better_ones(const struct dialer *d)
+{
+	return d->o.carriers & (d->carrier - 1u);
+}
+
+void dialer_plan_climb(struct dialer *d)
+{
+	uint64_t wait = climb_wait_ms(&d->climb);
+
+	timer_clear(&d->climbing);
+	if (d->draining || !better_ones(d))
+		return;
+	log_event(d->o.trace, LOG_LEVEL_INFO, "climb.wait", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(d->carrier)),
+	          KV_U64("ms", wait));
+	timer_set(&d->climbing, wait);
+}
+
+static void on_climbing(void *arg)
+{
+	struct dialer *d = arg;
+
+	if (d->state == DIALER_UP && d->aim == AIM_NONE)
+		start(d, AIM_CLIMB);
+	else if (d->state == DIALER_UP)
+		dialer_plan_climb(d);
+}
+
+/* ---- the next attempt */
+
+/* A random part of what the backoff allows, but not less than the server asked for. */
+static uint32_t wait_for_next(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
 {
 	uint32_t wait = (uint32_t)random_below(backoff_next(&d->backoff, loop_ms(d->loop)) + 1u);
 
-	if (d->state != DIALER_UP)
-		count_failure(d);
-	drop_attempt(d);
 	if (retry_after_s * 1000 > wait)
 		wait = retry_after_s * 1000 < BACKOFF_MAX_MS ? retry_after_s * 1000 : BACKOFF_MAX_MS;
-	go(d, DIALER_WAITING);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "wait", KV_Z("link", d->link_id), KV_Z("reason", err_name(err)),
 	          KV_Z("detail", detail), KV_U64("ms", wait));
 	timer_set(&d->timer, wait);
-	if (!d->draining) /* then it is what was wanted */
-		d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+	return wait;
 }
 
-static void refuse(struct dialer *d, int err, const char *reason)
+/* The link, if there was one, is over: a new one after a while. */
+void dialer_again(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
 {
-	drop_attempt(d);
-	go(d, DIALER_REFUSED);
+	uint32_t wait;
+
+	if (d->state != DIALER_UP && d->state != DIALER_DETACHED)
+		count_failure(d);
+	dialer_drop_attempt(d);
+	timer_clear(&d->climbing);
+	timer_clear(&d->leave);
+	if (d->session)
+		log_event(d->o.trace, LOG_LEVEL_INFO, "lost", KV_Z("link", d->link_id), KV_Z("reason", err_name(err)),
+		          KV_Z("detail", detail), KV_U64("requests", session_open(d->session)));
+	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	if (d->draining || d->closing) { /* then it is what was wanted */
+		dialer_go(d, DIALER_IDLE);
+		return;
+	}
+	dialer_go(d, DIALER_WAITING);
+	wait = wait_for_next(d, err, detail, retry_after_s);
+	d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+}
+
+void dialer_refuse(struct dialer *d, int err, const char *reason)
+{
+	dialer_drop_attempt(d);
+	timer_clear(&d->climbing);
+	timer_clear(&d->leave);
+	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	dialer_go(d, DIALER_REFUSED);
 	d->o.events->refused(d->o.owner, err, *reason ? reason : err_text(err));
+}
+
+/* What was tried did not work; what there is goes on. */
+void dialer_attempt_failed(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
+{
+	enum aim aim = d->aim;
+
+	if (!d->session || d->state == DIALER_GREETING) {
+		dialer_again(d, err, detail, retry_after_s);
+		return;
+	}
+	log_event(d->o.trace, LOG_LEVEL_INFO, "attempt.failed", KV_Z("link", d->link_id), KV_Z("aim", aim_names[aim]),
+	          KV_Z("reason", err_name(err)), KV_Z("detail", detail));
+	dialer_drop_attempt(d);
+	if (d->state == DIALER_DETACHED && loop_ms(d->loop) - d->detached_ms > d->resume_ms) {
+		dialer_again(d, err, detail, retry_after_s);
+	} else if (d->state == DIALER_DETACHED) {
+		count_failure(d);
+		d->o.events->down(d->o.owner, err, detail, wait_for_next(d, err, detail, retry_after_s));
+	} else if (aim == AIM_CLIMB) {
+		climb_failed(&d->climb);
+		dialer_plan_climb(d);
+	} else if (session_suspect(d->session)) {
+		timer_set(&d->timer, SUSPECT_AGAIN_MS);
+	}
 }
 
 /* ---- greeting, and the session's life */
@@ -120,10 +186,17 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 		session_close(d->session, 400, w ? e.text : "out of memory", err);
 	} else {
 		timer_clear(&d->timer);
+		d->aim = AIM_NONE;
 		backoff_reset(&d->backoff);
-		remember(d);
-		go(d, DIALER_UP);
+		memcpy(d->secret, w->secret, sizeof(d->secret));
+		d->resume_ms = w->resume_ms;
+		session_resumable(d->session, d->resume_ms > 0);
+		dialer_go(d, DIALER_UP);
+		dialer_remember(d);
+		dialer_plan_climb(d);
 		link_ping(session_link(d->session), loop_ms(d->loop));
+		log_event(d->o.trace, LOG_LEVEL_INFO, "welcome", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(d->carrier)),
+		          KV_U64("names", w->tunnel_count), KV_U64("resume_ms", w->resume_ms), KV_Z("server", w->agent));
 		d->o.events->published(d->o.owner, w, ladder_name(d->carrier), d->why);
 	}
 	if (w)
@@ -140,11 +213,21 @@ static void take_close(struct dialer *d, const uint8_t *p, size_t n)
 	log_event(d->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", d->link_id), KV_U64("code", code),
 	          KV_Z("reason", reason));
 	if (code == 403)
-		refuse(d, ADIT_ERR_FORBIDDEN, reason);
+		dialer_refuse(d, ADIT_ERR_FORBIDDEN, reason);
 	else if (code == 409)
-		refuse(d, ADIT_ERR_CONFLICT, reason);
+		dialer_refuse(d, ADIT_ERR_CONFLICT, reason);
 	else
-		again(d, ADIT_ERR_LINK_LOST, reason, 0);
+		dialer_again(d, ADIT_ERR_LINK_LOST, reason, 0);
+}
+
+/* The server goes, or wants us elsewhere: at a random time, so that not all of its clients come at once. */
+static void take_drain(struct dialer *d, const uint8_t *p, size_t n)
+{
+	uint32_t spread = n == 4 ? get_u32(p) : 0;
+
+	log_event(d->o.trace, LOG_LEVEL_INFO, "drain", KV_Z("link", d->link_id), KV_U64("spread_ms", spread));
+	if (!d->draining && !timer_is_set(&d->leave))
+		timer_set(&d->leave, random_below(spread + 1u));
 }
 
 static void session_told(void *owner, enum frame_type type, const uint8_t *p, size_t n)
@@ -155,16 +238,62 @@ static void session_told(void *owner, enum frame_type type, const uint8_t *p, si
 		take_welcome(d, p, n);
 	else if (type == FRAME_CLOSE)
 		take_close(d, p, n);
-	else if (type != FRAME_DRAIN) /* DRAIN only hints that the server will go: the loss itself is acted on */
+	else if (type == FRAME_DRAIN && d->state != DIALER_GREETING)
+		take_drain(d, p, n);
+	else
 		session_close(d->session, 400, "unexpected control frame", ADIT_ERR_PROTO);
+}
+
+static void session_detached(void *owner, int err, const char *detail)
+{
+	struct dialer *d = owner;
+	struct link *link = session_link(d->session);
+	uint32_t wait = 0;
+
+	d->detached_ms = loop_ms(d->loop);
+	timer_clear(&d->climbing);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "detached", KV_Z("link", d->link_id), KV_U64("epoch", d->epoch),
+	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("reason", err_name(err)), KV_Z("detail", detail),
+	          KV_U64("received", link_rx_offset(link)), KV_U64("sent", link_tx_offset(link)),
+	          KV_U64("acked", link_acked(link)), KV_U64("requests", session_open(d->session)));
+	dialer_go(d, DIALER_DETACHED);
+	if (d->aim == AIM_SUSPECT || (d->aim == AIM_CLIMB && d->knock)) {
+		if (d->aim == AIM_SUSPECT)
+			d->aim = AIM_RESUME;
+	} else {
+		dialer_drop_attempt(d);
+		wait = wait_for_next(d, err, detail, 0);
+	}
+	d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+}
+
+static void session_doubted(void *owner, bool suspect)
+{
+	struct dialer *d = owner;
+	struct link *link = session_link(d->session);
+
+	log_event(d->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", d->link_id),
+	          KV_Z("carrier", ladder_name(d->carrier)), KV_U64("silent_ms", loop_ms(d->loop) - link_last_rx_ms(link)),
+	          KV_US("rtt_ms", link_srtt_us(link)));
+	if (d->state != DIALER_UP || d->closing)
+		return;
+	if (suspect && d->aim != AIM_SUSPECT) {
+		dialer_drop_attempt(d);
+		start(d, AIM_SUSPECT);
+	} else if (!suspect) {
+		link_suspicion_was(link, false);
+		dialer_drop_attempt(d);
+	}
 }
 
 static void session_lost(void *owner, int err, const char *detail)
 {
-	again(owner, err, detail, 0);
+	dialer_again(owner, err, detail, 0);
 }
 
-static const struct session_events session_events = {session_request, session_told, session_lost, NULL};
+static const struct session_events session_events = {
+	session_request, session_told, session_detached, session_doubted, session_lost, NULL,
+};
 
 static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 {
@@ -175,36 +304,41 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 	char *hello = wire_write_hello(d->o.hello, &n);
 	int err = ADIT_ERR_NOMEM;
 
+	d->carrier = d->next_carrier;
+	snprintf(d->why, sizeof(d->why), "%s", d->next_why);
 	d->session = hello ? session_new(d->loop, &o) : NULL;
 	if (d->session)
 		err = link_control(session_link(d->session), FRAME_HELLO, hello, n);
 	free(hello);
 	if (err) {
 		stream_free(&carrier);
-		again(d, err, "", 0);
+		dialer_again(d, err, "", 0);
 		return;
 	}
-	go(d, DIALER_GREETING);
+	dialer_go(d, DIALER_GREETING);
 	timer_set(&d->timer, DIALER_GREETING_MS);
-	err = session_attach(d->session, carrier, NULL, rest);
+	err = session_attach(d->session, carrier, 0, NULL, rest);
 	if (err)
-		again(d, err, "", 0);
+		dialer_again(d, err, "", 0);
 }
 
-/* ---- climbing */
+/* ---- dialling */
 
 static void on_carrier(void *arg, const struct carrier_result *r, unsigned carrier, const char *why)
 {
 	struct dialer *d = arg;
 	char detail[LADDER_WHY_MAX + CARRIER_HOST_MAX + 64];
 
-	d->ladder = NULL;
-	d->carrier = carrier;
-	snprintf(d->why, sizeof(d->why), "%s", why);
+	d->flight = NULL;
+	d->next_carrier = carrier;
+	snprintf(d->next_why, sizeof(d->next_why), "%s", why);
 	if (!r->err) {
 		log_event(d->o.trace, LOG_LEVEL_INFO, "carrier", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(carrier)),
 		          KV_Z("why", why));
-		greet(d, r->stream, r->rest);
+		if (d->aim == AIM_NEW)
+			greet(d, r->stream, r->rest);
+		else
+			dialer_knock_on(d, r->stream, r->rest);
 		return;
 	}
 	/* where somebody answered, each carrier has its own reason, and which of them can be mended is the user's to see */
@@ -213,31 +347,36 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 		         d->host_field, why);
 	else
 		snprintf(detail, sizeof(detail), "%s", r->status || r->err == ADIT_ERR_PROTO ? why : r->detail);
-	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN))
-		refuse(d, r->err, r->detail);
+	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN) && d->state != DIALER_UP)
+		dialer_refuse(d, r->err, r->detail);
 	else
-		again(d, r->err, detail, r->ours ? r->retry_after : 0);
+		dialer_attempt_failed(d, r->err, detail, r->ours ? r->retry_after : 0);
 }
 
-static void climb(struct dialer *d)
+static void start(struct dialer *d, enum aim aim)
 {
+	bool beside = aim == AIM_CLIMB;
 	struct ladder_options o = {
 		.resolver = d->o.resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
-		.proxy = d->o.proxy, .allowed = d->o.carriers, .trace = d->o.trace,
-		.begin = worked_holds(&d->worked, wall_s()) ? d->worked.carrier : 0,
+		.proxy = d->o.proxy, .allowed = beside ? better_ones(d) : d->o.carriers, .trace = d->o.trace,
+		.begin = !beside && worked_holds(&d->worked, wall_s()) ? d->worked.carrier : 0,
 		.target = {
 			.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent,
 			.poll_hold_ms = d->o.poll_hold_ms, .poll_interval_ms = d->o.poll_interval_ms,
 		},
 	};
-	uint8_t id[LINK_ID_LEN];
 
-	random_bytes(id, sizeof(id));
-	hex_encode(id, sizeof(id), d->link_id);
-	go(d, DIALER_CLIMBING);
-	d->ladder = ladder_climb(d->loop, &o, on_carrier, d);
-	if (!d->ladder)
-		again(d, ADIT_ERR_NOMEM, "", 0);
+	if (aim == AIM_NEW) {
+		random_bytes(d->id, sizeof(d->id));
+		hex_encode(d->id, sizeof(d->id), d->link_id);
+		d->epoch = 0;
+		dialer_go(d, DIALER_DIALLING);
+	}
+	d->aim = aim;
+	log_event(d->o.trace, LOG_LEVEL_INFO, "dial", KV_Z("link", d->link_id), KV_Z("aim", aim_names[aim]));
+	d->flight = flight_start(d->loop, &o, aim == AIM_SUSPECT || aim == AIM_RESUME, on_carrier, d);
+	if (!d->flight)
+		dialer_attempt_failed(d, ADIT_ERR_NOMEM, "", 0);
 }
 
 static void on_timer(void *arg)
@@ -245,9 +384,49 @@ static void on_timer(void *arg)
 	struct dialer *d = arg;
 
 	if (d->state == DIALER_GREETING)
-		again(d, ADIT_ERR_TIMEOUT, "no answer to HELLO", 0);
-	else if (!d->draining)
-		climb(d);
+		dialer_again(d, ADIT_ERR_TIMEOUT, "no answer to HELLO", 0);
+	else if (d->state == DIALER_DETACHED)
+		start(d, AIM_RESUME);
+	else if (d->state == DIALER_UP && session_suspect(d->session))
+		start(d, AIM_SUSPECT);
+	else if (!d->session && !d->draining)
+		start(d, AIM_NEW);
+}
+
+/* ---- moving to another server */
+
+static void on_leave(void *arg)
+{
+	struct dialer *d = arg;
+
+	if (d->state != DIALER_UP)
+		return;
+	dialer_drop_attempt(d);
+	timer_clear(&d->climbing);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "retired", KV_Z("link", d->link_id), KV_U64("requests", session_open(d->session)));
+	retired_add(&d->retired, &d->session, d->link_id);
+	start(d, AIM_NEW);
+}
+
+/* ---- the clock */
+
+static void on_watch(void *arg)
+{
+	struct dialer *d = arg;
+	uint64_t mono = clock_us() / 1000, wall = clock_wall_us() / 1000;
+	int64_t jump = (int64_t)(wall - d->watch_wall) - (int64_t)(mono - d->watch_mono);
+
+	d->watch_mono = mono;
+	d->watch_wall = wall;
+	timer_set(&d->watch, DIALER_WATCH_MS);
+	if (jump < DIALER_JUMP_MS)
+		return;
+	log_event(d->o.trace, LOG_LEVEL_INFO, "clock", KV_Z("link", d->link_id), KV_I64("jump_ms", jump));
+	backoff_reset(&d->backoff);
+	if (d->state == DIALER_UP)
+		session_doubt(d->session);
+	else if (d->aim == AIM_NONE && timer_is_set(&d->timer))
+		timer_set(&d->timer, 0);
 }
 
 /* ---- life */
@@ -266,8 +445,16 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	snprintf(d->worked_key, sizeof(d->worked_key), "%s:%u %s %s", o->host, o->port, o->server_name,
 	         o->proxy ? o->proxy->shown : "-");
 	d->worked = worked_recall(o->state_dir, d->worked_key, wall_s());
+	climb_init(&d->climb, o->climb_ms);
+	d->watch_mono = clock_us() / 1000;
+	d->watch_wall = clock_wall_us() / 1000;
+	retired_init(&d->retired, o->trace, o->events->request, o->owner);
 	timer_init(&d->timer, l, on_timer, d);
+	timer_init(&d->climbing, l, on_climbing, d);
+	timer_init(&d->leave, l, on_leave, d);
+	timer_init(&d->watch, l, on_watch, d);
 	timer_set(&d->timer, 0);
+	timer_set(&d->watch, DIALER_WATCH_MS);
 	return d;
 }
 
@@ -278,20 +465,45 @@ void dialer_free(struct dialer **dp)
 	if (!d)
 		return;
 	*dp = NULL;
-	drop_attempt(d);
+	dialer_drop_attempt(d);
+	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	retired_free(&d->retired);
 	timer_stop(&d->timer);
+	timer_stop(&d->climbing);
+	timer_stop(&d->leave);
+	timer_stop(&d->watch);
 	tls_context_free(&d->o.tls);
+	secret_wipe(d->secret, sizeof(d->secret));
 	free(d);
 }
 
 void dialer_drain(struct dialer *d)
 {
 	d->draining = true;
+	timer_clear(&d->climbing);
+	timer_clear(&d->leave);
 	if (d->session)
 		session_goaway(d->session);
+	retired_goaway(&d->retired);
+}
+
+void dialer_close(struct dialer *d)
+{
+	if (d->closing)
+		return;
+	d->draining = d->closing = true;
+	dialer_drop_attempt(d);
+	retired_close(&d->retired);
+	if (d->session)
+		session_close(d->session, 503, "adit is leaving", ADIT_ERR_SHUTDOWN);
+}
+
+bool dialer_closed(const struct dialer *d)
+{
+	return !d->session && !retired_count(&d->retired);
 }
 
 unsigned dialer_open(const struct dialer *d)
 {
-	return d->session ? session_open(d->session) : 0;
+	return (d->session ? session_open(d->session) : 0) + retired_open(&d->retired);
 }

@@ -20,12 +20,14 @@ struct session {
 	struct h2 *h2;
 	struct budget budget;
 	struct buf lead;
-	struct task flush, over, free;
+	struct task flush, cut, over, free;
 	struct timer tick, closing;
 	uint32_t heartbeat_ms;
 	uint64_t used_ms;      /* when it last carried a request */
 	int lost;              /* why it is over, 0 = it is not */
 	int close_err;         /* set while CLOSE is on its way */
+	int cut_err;           /* why the last carrier failed */
+	bool resumable, paused, suspect;
 	bool told;
 	char detail[160];
 };
@@ -76,10 +78,46 @@ static void lose(struct session *s, int err, const char *detail)
 	if (!s->close_err)
 		snprintf(s->detail, sizeof(s->detail), "%s", detail);
 	task_cancel(s->loop, &s->flush);
+	task_cancel(s->loop, &s->cut);
 	timer_stop(&s->tick);
 	timer_stop(&s->closing);
 	stream_free(&s->carrier);
 	task_post(s->loop, &s->over);
+}
+
+static void tell_cut(void *arg)
+{
+	struct session *s = arg;
+
+	s->events->detached(s->owner, s->cut_err, s->detail);
+}
+
+void session_detach(struct session *s)
+{
+	if (s->lost)
+		return;
+	task_cancel(s->loop, &s->flush);
+	task_cancel(s->loop, &s->cut);
+	timer_clear(&s->tick);
+	buf_clear(&s->lead);
+	stream_free(&s->carrier);
+	link_detach(s->link, loop_ms(s->loop));
+	s->suspect = s->paused = false;
+}
+
+/* The carrier has failed. */
+static void cut(struct session *s, int err, const char *detail)
+{
+	if (!s->resumable || s->close_err) {
+		lose(s, err, detail);
+		return;
+	}
+	if (s->lost)
+		return;
+	s->cut_err = err;
+	snprintf(s->detail, sizeof(s->detail), "%s", detail);
+	session_detach(s);
+	task_post(s->loop, &s->cut);
 }
 
 /* What the far end sent cannot be: it is told so before the carrier ends. */
@@ -101,10 +139,18 @@ static void set_clock(struct session *s)
 	h2_clock(s->h2, clock_us(), link_srtt_us(s->link));
 }
 
+/* When a silent carrier is given up. */
+static uint64_t silent_until(const struct session *s)
+{
+	return link_last_rx_ms(s->link) + s->heartbeat_ms + SESSION_SILENT_MS;
+}
+
 static void set_tick(struct session *s)
 {
 	uint64_t next = link_next_tick(s->link), now = loop_ms(s->loop);
 
+	if (s->suspect && silent_until(s) < next)
+		next = silent_until(s);
 	if (next == UINT64_MAX)
 		timer_clear(&s->tick);
 	else
@@ -121,7 +167,7 @@ static bool flush_lead(struct session *s)
 		ssize_t n = stream_write(s->carrier, iov, count);
 
 		if (n < 0)
-			lose(s, (int)n, stream_detail(s->carrier));
+			cut(s, (int)n, stream_detail(s->carrier));
 		if (n <= 0)
 			return false;
 		buf_drop(&s->lead, (size_t)n);
@@ -148,7 +194,7 @@ static void flush(void *arg)
 			wanted += iov[i].iov_len;
 		n = stream_write(s->carrier, iov, count);
 		if (n < 0) {
-			lose(s, (int)n, stream_detail(s->carrier));
+			cut(s, (int)n, stream_detail(s->carrier));
 			return;
 		}
 		link_sent(s->link, (size_t)n, loop_ms(s->loop));
@@ -168,6 +214,13 @@ static void flush(void *arg)
 		set_tick(s);
 }
 
+static void set_suspect(struct session *s, bool suspect)
+{
+	s->suspect = suspect;
+	if (s->events->suspect)
+		s->events->suspect(s->owner, suspect);
+}
+
 static void on_readable(void *owner)
 {
 	struct session *s = owner;
@@ -179,14 +232,14 @@ static void on_readable(void *owner)
 		return;
 	}
 	set_clock(s);
-	while (!s->lost && done < SESSION_READ_TURN) {
+	while (s->carrier && !s->paused && done < SESSION_READ_TURN) {
 		ssize_t n = stream_read(s->carrier, block, LOOP_BLOCK);
 		int err;
 
 		if (n == ADIT_ERR_AGAIN)
 			break;
 		if (n < 0) {
-			lose(s, (int)n, stream_detail(s->carrier));
+			cut(s, (int)n, stream_detail(s->carrier));
 			break;
 		}
 		done += (size_t)n;
@@ -197,7 +250,9 @@ static void on_readable(void *owner)
 			give_up(s, err);
 	}
 	loop_return(s->loop, block);
-	if (!s->lost)
+	if (done && s->suspect)
+		set_suspect(s, false);
+	if (s->carrier)
 		task_post(s->loop, &s->flush);
 }
 
@@ -214,15 +269,20 @@ static void on_tick(void *arg)
 {
 	struct session *s = arg;
 	uint64_t now = loop_ms(s->loop);
+	bool suspect;
 
 	if (h2_open(s->h2))
 		s->used_ms = now;
 	link_heartbeat(s->link, s->heartbeat_ms, s->used_ms && now - s->used_ms < SESSION_IN_USE_MS);
-	if (link_tick(s->link, now) == LINK_SUSPECT) {
-		lose(s, ADIT_ERR_TIMEOUT, "nothing was heard from the far end");
+	suspect = link_tick(s->link, now) == LINK_SUSPECT;
+	if (suspect && (!s->resumable || now >= silent_until(s))) {
+		cut(s, ADIT_ERR_TIMEOUT, "nothing was heard from the far end");
 		return;
 	}
-	flush(s);
+	if (suspect && !s->suspect)
+		set_suspect(s, true);
+	if (s->carrier)
+		flush(s);
 }
 
 static void on_closing(void *arg)
@@ -300,6 +360,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
 	h2.budget = &s->budget;
 	s->flush = (struct task){.run = flush, .arg = s};
+	s->cut = (struct task){.run = tell_cut, .arg = s};
 	s->over = (struct task){.run = tell_over, .arg = s};
 	s->free = (struct task){.run = release, .arg = s};
 	timer_init(&s->tick, l, on_tick, s);
@@ -329,9 +390,10 @@ void session_free(struct session **sp, int err)
 
 static void feed_rest(struct session *s, struct buf *rest)
 {
+	const struct stream *carrier = s->carrier;
 	struct iovec v;
 
-	while (!s->lost && !s->close_err && buf_iov(rest, &v, 1) == 1) {
+	while (s->carrier == carrier && !s->close_err && buf_iov(rest, &v, 1) == 1) {
 		int err = link_recv(s->link, v.iov_base, v.iov_len, loop_ms(s->loop));
 
 		if (err)
@@ -341,31 +403,84 @@ static void feed_rest(struct session *s, struct buf *rest)
 	buf_clear(rest);
 }
 
-int session_attach(struct session *s, struct stream *carrier, struct buf *lead, struct buf *rest)
+int session_attach(struct session *s, struct stream *carrier, uint64_t peer_rx, struct buf *lead, struct buf *rest)
 {
-	int err = link_attach(s->link, 0, loop_ms(s->loop));
+	int err = s->lost || s->carrier ? ADIT_ERR_INVALID : link_attach(s->link, peer_rx, loop_ms(s->loop));
 
-	s->carrier = carrier;
-	if (err)
+	if (err) {
+		stream_free(&carrier);
 		return err;
+	}
+	task_cancel(s->loop, &s->cut);
+	s->carrier = carrier;
 	if (lead)
 		buf_splice(&s->lead, lead);
-	link_heartbeat(s->link, s->heartbeat_ms, false);
+	link_heartbeat(s->link, s->heartbeat_ms, s->used_ms && loop_ms(s->loop) - s->used_ms < SESSION_IN_USE_MS);
 	set_clock(s);
 	stream_own(carrier, &carrier_handler, s);
 	stream_pause(carrier, false);
 	feed_rest(s, rest);
-	if (!s->lost)
+	if (s->carrier)
 		task_post(s->loop, &s->flush);
 	return 0;
+}
+
+void session_resumable(struct session *s, bool resumable)
+{
+	s->resumable = resumable;
+}
+
+void session_pause(struct session *s, bool paused)
+{
+	if (!s->carrier || s->paused == paused)
+		return;
+	s->paused = paused;
+	stream_pause(s->carrier, paused);
+}
+
+bool session_attached(const struct session *s)
+{
+	return s->carrier != NULL;
+}
+
+bool session_suspect(const struct session *s)
+{
+	return s->suspect;
+}
+
+void session_doubt(struct session *s)
+{
+	if (!s->carrier || s->suspect)
+		return;
+	link_ping(s->link, loop_ms(s->loop));
+	task_post(s->loop, &s->flush);
+	set_suspect(s, true);
+}
+
+bool session_has_unread(struct session *s)
+{
+	uint8_t byte;
+
+	return s->carrier && stream_read(s->carrier, &byte, 1) > 0;
+}
+
+void session_hand_over(struct session *s, const struct session_events *events, void *owner)
+{
+	s->events = events;
+	s->owner = owner;
+}
+
+const char *session_peer(const struct session *s)
+{
+	return s->carrier ? s->carrier->peer.ip : "";
 }
 
 struct half *session_ask(struct session *s, int *err)
 {
 	struct half *h;
 
-	*err = ADIT_ERR_LINK_LOST;
-	if (s->lost || s->close_err)
+	*err = s->lost || s->close_err ? ADIT_ERR_LINK_LOST : ADIT_ERR_NO_LINK;
+	if (s->lost || s->close_err || !s->carrier)
 		return NULL;
 	h = h2_ask(s->h2, err);
 	if (h)
@@ -389,6 +504,10 @@ void session_close(struct session *s, uint16_t code, const char *reason, int err
 	if (s->lost || s->close_err)
 		return;
 	s->close_err = err;
+	if (!s->carrier) {
+		lose(s, err, "");
+		return;
+	}
 	link_close(s->link, code, reason);
 	timer_set(&s->closing, CLOSE_MS);
 	task_post(s->loop, &s->flush);
@@ -402,6 +521,11 @@ void session_goaway(struct session *s)
 bool session_leaving(const struct session *s)
 {
 	return s->lost || s->close_err || h2_leaving(s->h2);
+}
+
+bool session_closing(const struct session *s)
+{
+	return s->lost || s->close_err;
 }
 
 unsigned session_open(const struct session *s)

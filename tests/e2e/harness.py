@@ -6,6 +6,7 @@ The programs are taken from $ADIT_BUILD (a build folder); sanitizer reports go t
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,10 +30,18 @@ STOP = 20.0
 
 
 def free_port():
-    """A port that nobody has now. (Programs bind port 0 where a test can learn the port from them.)"""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody has now, and that nobody gets who binds port 0 or connects: those are from the range above.
+    (Programs bind port 0 where a test can learn the port from them.)"""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.randrange(10000, low) if low > 11000 else 0
+        try:
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+                return s.getsockname()[1]
+        except OSError:
+            pass
+    raise AssertionError("no free port")
 
 
 def environment(folder, **extra):

@@ -5,7 +5,6 @@ import struct
 import pytest
 
 from harness import TOKENS
-from wire import eventually
 
 DATA, PING, PONG, HELLO, WELCOME, ATTACH, CLOSE = 0, 2, 3, 4, 5, 6, 9
 PREFACE_ANSWER = bytes.fromhex("000000040000000000")  # an HTTP/2 answering side's empty SETTINGS
@@ -88,12 +87,13 @@ def test_broken_protocol(server, name, data):
     peer.send(data)
     assert peer.close_code() == 400
     peer.visitor.close()
-    eventually(lambda: server.fetch().status == 503, "the name has no tunnel")
+    server.program.wait_event("link.down")
     assert Peer(server, "1" * 32).welcome()["tunnels"][0]["name"] == "shop"
 
 
 @pytest.mark.parametrize("data, code", [
-    (frame(PING, b"12345678"), 400),
+    (frame(PONG, b"12345678"), 400),
+    (5 * frame(PING, b"12345678"), 400),
     (frame(HELLO, b"{}"), 400),
     (frame(HELLO, b"not json"), 400),
     (hello("bobs"), 403),
@@ -104,6 +104,15 @@ def test_refused_greetings(server, data, code):
     peer = Peer(server)
     peer.send(data)
     assert peer.close_code() == code
+
+
+def test_ping_before_the_greeting(server):
+    """adit may ask whether a carrier carries before it says who it is."""
+    peer = Peer(server)
+    peer.send(frame(PING, b"anybody?") + hello()[:9])
+    assert peer.until(PONG) == b"anybody?"
+    peer.send(hello()[9:])
+    assert json.loads(peer.until(WELCOME))["tunnels"][0]["name"] == "shop"
 
 
 def test_link_id_in_use(server):

@@ -4,11 +4,21 @@
 #include "session/session.h"
 #include "unit.h"
 
-/* The registry asks a session two things; here is all that it needs for that. */
+/* What the registry asks of a session; here is all that it needs for that. */
 struct session {
 	unsigned open;
-	bool leaving;
+	bool leaving, detached, suspect;
 };
+
+bool session_attached(const struct session *s)
+{
+	return !s->detached;
+}
+
+bool session_suspect(const struct session *s)
+{
+	return s->suspect;
+}
 
 bool session_leaving(const struct session *s)
 {
