@@ -1,12 +1,13 @@
 """The poll carrier: plain requests and nothing else, straight to aditd and through an ingress that strips Upgrade."""
 import os
 import shutil
+import socket
 import threading
 import time
 
 import pytest
 from harness import DOMAIN, TOKENS, Program, can_connect, free_port
-from wire import Cut, eventually, lines
+from wire import Cut, Reader, eventually, lines, read_head
 
 MEGABYTE = os.urandom(1 << 20)
 
@@ -17,7 +18,8 @@ class Ingress:
     CONFIG = """daemon off; master_process off; pid nginx.pid; error_log error.log;
 events {{ worker_connections 512; }}
 http {{
-	access_log access.log; keepalive_requests {requests};
+	log_format holds '$request" $status $http_adit_hold';
+	access_log access.log holds; keepalive_requests {requests};
 	client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
 	server {{
 		listen 127.0.0.1:{port} ssl {http2};
@@ -43,6 +45,11 @@ http {{
     def statuses(self):
         """How its requests were answered."""
         return [line.split('" ')[1].split()[0] for line in (self.folder / "access.log").read_text().splitlines()]
+
+
+    def holds(self):
+        """What polls asked for, in the order in which they ended."""
+        return [line.split()[-1] for line in (self.folder / "access.log").read_text().splitlines() if "/poll " in line]
 
 
 def flags_for(server, port):
@@ -167,7 +174,9 @@ def test_impatient_ingress(own):
     ingress = own.keep(Ingress(own.folder / "ingress", server, timeout="1s"))
     adit = own.http(server, origin.port, "--name", "shop", "--carrier", "poll", common=flags_for(server, ingress.port))
     adit.wait_event("published")
-    eventually(lambda: ingress.statuses().count("504") > 2, "some polls are cut")
+    eventually(lambda: ingress.statuses().count("504") > 8, "more polls are cut than may fail in a row")
+    holds = ingress.holds()
+    assert {"20000", "10000", "5000"} == set(holds), f"two that are cut at once halve the hold once: {holds}"
     ten_visitors(server)
     assert not adit.events("down")
 
@@ -244,6 +253,70 @@ def test_poll_endpoints_refuse(own):
     assert poll_request(server, "poll", "POST", named, body=b"").status == 405
     assert poll_request(server, "poll", "GET", [*named, ("Adit-Hold", "0")]).status == 204
     assert poll_request(server, "relay", "POST", named, body=b"x" * 300000).status == 413
+    assert poll_request(server, "relay", "POST", [named[0], ("Adit-Seq", "8")], body=b"x").status == 400
     gone = poll_request(server, "relay", "POST", named, body=b"not a link frame, however long it may be")
     assert gone.status == 204
     server.program.wait_event("link.refused", code=400)
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["poll", "poll-without-number"])
+def test_poll_with_a_body(own, numbered):
+    """A poll with a body is refused and its connection ends: it would wait for ever for what nobody takes."""
+    server = own.server()
+    carrier = poll_request(server, "relay", "POST", body=b"").get("adit-carrier")
+    fields = [("Authorization", "Bearer " + TOKENS["alice"]), ("Adit-Carrier", carrier),
+              *([("Adit-Seq", "0"), ("Adit-Hold", "0")] if numbered else [])]
+    with server.visit() as visitor:
+        visitor.host = DOMAIN
+        visitor.ask("GET", f"/_adit/v1/{'0' * 32}/poll", fields, b"body")
+        assert visitor.read().status == 400
+        visitor.sock.settimeout(10)
+        assert visitor.closed()
+
+
+class CuttingServer:
+    """Opens poll carriers, and cuts every poll without a word; what they asked to be held is kept."""
+
+    OPENED = b"HTTP/1.1 201 Created\r\nAdit-Version: 1\r\nAdit-Carrier: " + b"0" * 32 + b"\r\nContent-Length: 0\r\n\r\n"
+
+    def __init__(self):
+        self.holds, self.socket = [], socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.run, args=(connection,), daemon=True).start()
+
+    def run(self, connection):
+        with connection:
+            connection.settimeout(30)
+            reader = Reader(connection)
+            try:
+                while True:
+                    request = read_head(reader)
+                    if request.method == "GET":
+                        self.holds.append(int(request.get("adit-hold")))
+                        return
+                    reader.exactly(int(request.get("content-length")))
+                    opening = not request.get("adit-carrier")
+                    connection.sendall(self.OPENED if opening else b"HTTP/1.1 204 No\r\nAdit-Version: 1\r\n\r\n")
+            except (Cut, OSError, AssertionError):
+                return
+
+    def stop(self):
+        self.socket.close()
+
+
+def test_cut_polls_are_held_shorter(own):
+    """A poll that is cut is asked for again with half the hold, 20 s, 10 s, 5 s and no less, until there were six."""
+    cutting = own.keep(CuttingServer())
+    adit = own.http(None, 1, "--name", "shop", "--carrier", "poll",
+                    common=["--server", f"http://127.0.0.1:{cutting.port}", "--log-format", "json"])
+    adit.wait_event("down")
+    first = cutting.holds[:cutting.holds.index(5000) + 4]
+    assert first == sorted(first, reverse=True) and set(first) == {20000, 10000, 5000}, first

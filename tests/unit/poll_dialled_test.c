@@ -192,6 +192,25 @@ static void open_carrier(struct side *x)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(x->s);
 }
 
+static void stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* Lets timers run until adit has asked, a second at most. */
+static void wait_told(struct side *x)
+{
+	struct timer t;
+
+	timer_init(&t, x->loop, stop, x->loop);
+	for (int i = 0; i < 100 && !*x->told; i++) {
+		timer_set(&t, 10);
+		loop_run(x->loop);
+	}
+	timer_stop(&t);
+	loop_settle(x->loop);
+}
+
 /* ---- */
 
 static void opening(void)
@@ -290,6 +309,58 @@ static void foreign_answers(void)
 	end(&x);
 }
 
+/* Another answer, then a message, so that failures are none in a row. */
+static void answer_and_message(struct side *x, int status, unsigned seq, const char *line)
+{
+	char text[160];
+
+	forget(x);
+	snprintf(text, sizeof(text), "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status);
+	answer(x, text);
+	CU_ASSERT_STRING_EQUAL(x->told, "");
+	wait_told(x);
+	CU_ASSERT(told(x, "GET ", line));
+	forget(x);
+	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: %u\r\nContent-Length: 2\r\n\r\nhi", seq);
+	answer(x, text);
+	CU_ASSERT(told(x, "GET ", line));
+}
+
+static void shorter_holds(void)
+{
+	struct side x;
+
+	open_carrier(&x);
+	CU_ASSERT(told(&x, "GET ", "adit-hold: 20000\r\n"));
+	answer_and_message(&x, 403, 0, "adit-hold: 20000\r\n"); /* not for its length */
+	answer_and_message(&x, 502, 1, "adit-hold: 10000\r\n");
+	answer_and_message(&x, 504, 2, "adit-hold: 5000\r\n");
+	answer_and_message(&x, 504, 3, "adit-hold: 5000\r\n");
+	CU_ASSERT_EQUAL(x.end, 0);
+	end(&x);
+}
+
+static void another_message(void)
+{
+	static const char *const numbers[] = {"", "Adit-Seq: 0\r\n", "Adit-Seq: 2\r\n", "Adit-Seq: 18446744073709551615\r\n"};
+	char text[160];
+	struct side x;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		open_carrier(&x);
+		answer(&x, "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: 0\r\nContent-Length: 2\r\n\r\nhi");
+		forget(&x);
+		snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\n%sContent-Length: 2\r\n\r\nno", numbers[i]);
+		answer(&x, text);
+		CU_ASSERT_STRING_EQUAL(x.told, ""); /* not at once */
+		wait_told(&x);
+		CU_ASSERT(told(&x, "GET ", "adit-seq: 1\r\nadit-ack: 1\r\n"));
+		CU_ASSERT_EQUAL(x.got.len, 2);
+		CU_ASSERT_EQUAL(x.end, 0);
+		end(&x);
+	}
+}
+
 static void relays_together(void)
 {
 	struct iovec v[2] = {{(void *)(uintptr_t)"ab", 2}, {(void *)(uintptr_t)"cd", 2}};
@@ -330,6 +401,8 @@ static const struct unit_test tests[] = {
 	{"a poll that is not held is not repeated at once", not_held},
 	{"aditd's 410 is the end of the carrier", gone},
 	{"an ingress's refusal is not the end", foreign_answers},
+	{"502 and 504 halve the hold, 20 s, 10 s, 5 s and no less", shorter_holds},
+	{"a message that was not asked for is no answer, and not asked past at once", another_message},
 	{"what is written together is relayed together, once", relays_together},
 	{"a cancelled attempt tells nobody", cancelled},
 };
