@@ -99,7 +99,8 @@ static bool ends_carrier(const struct ask *ask)
 {
 	int status = ask->err ? 0 : ask->answer.status;
 
-	return is_ours(ask) && (status == 400 || status == 401 || status == 403 || status == 410 || status == 413);
+	return is_ours(ask) && (status == 400 || status == 401 || status == 403 || status == 410 || status == 413 ||
+	                         status == 426);
 }
 
 /* Something else than what was wanted: the same again after a while, or the end. */
@@ -346,14 +347,14 @@ static void on_opened(void *arg)
 		r.ours = is_ours(ask);
 		r.retry_after = carrier_retry_after(&ask->answer);
 		a->is_open = r.ours && r.status == 201 && id.n == POLL_ID_HEX;
-		r.err = a->is_open ? 0 : carrier_err_of_status(r.status);
+		if (!a->is_open)
+			refusal(ask, detail, sizeof(detail));
+		r.err = a->is_open ? 0 : carrier_err_of_answer(&ask->answer, detail);
 	}
 	if (a->is_open) {
 		memcpy(a->id, id.p, POLL_ID_HEX);
 		r.stream = s;
 		task_post(s->loop, &a->push);
-	} else if (!ask->err) {
-		refusal(ask, detail, sizeof(detail));
 	}
 	a->done(a->arg, &r);
 	if (!r.stream)

@@ -208,12 +208,15 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	struct arrival a = {.acceptor = e->acceptor};
 	const struct conf_token *t = auth_token(e->conf, carrier_bearer(h));
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
+	char misfit[CARRIER_DETAIL_MAX + 1];
 
 	a.kind = carrier_endpoint(head_get(h, HEAD_PATH), a.link_id);
 	if (t)
 		memcpy(a.token, t->sha256, SHA256_LEN);
 	if (!t) {
 		answer(e, v, 401, "this token is not known here", NULL);
+	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
+		answer(e, v, 426, misfit, NULL);
 	} else if (a.kind == CARRIER_NONE) {
 		answer(e, v, 404, "no such tunnel endpoint", NULL);
 	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {
