@@ -178,6 +178,11 @@ static void serve_polls(struct endpoint *e, const struct visit *v, const struct 
 	struct str id = fields_get(&h->fields, STR("adit-carrier"));
 	struct poll_answered *c = id.p ? poll_table_find(&e->polls, id, a->link_id, t->sha256) : NULL;
 
+	/* a drain must not take the connections from under what it waits for */
+	if (c && v->h1)
+		edge_h1_carry(v->h1);
+	else if (c)
+		edge_h2_carry(v->h2);
 	if (a->kind == CARRIER_POLL ? !get : !post)
 		answer(e, v, 405, a->kind == CARRIER_POLL ? "polls are GETs" : "relays are POSTs", NULL);
 	else if (id.p && !c)

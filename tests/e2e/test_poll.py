@@ -1,6 +1,7 @@
 """The poll carrier: plain requests and nothing else, straight to aditd and through an ingress that strips Upgrade."""
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -226,6 +227,41 @@ def test_server_restarted_under_poll(own):
     server.start()
     adit.wait_event("published", start=seen)
     assert server.fetch().status == 200
+
+
+@pytest.mark.parametrize("http2", [True, False], ids=["h2", "h1"])
+def test_drain_under_poll(own, http2):
+    """What is under way over poll when aditd gets SIGTERM is finished, both ways, and aditd ends soon after it."""
+    server, origin = own.server(drain_seconds=20), own.origin()
+
+    def slowly(connection, request):
+        body = request.read()
+        connection.send(lines("HTTP/1.1 200 OK", [("Content-Length", len(body) * 10)]))
+        for _ in range(10):
+            connection.send(body)
+            time.sleep(0.15)
+
+    origin.serve(slowly)
+    adit = own.http(server, origin.port, "--name", "shop", "--carrier", "poll",
+                    common=None if http2 else plain_flags(server))
+    adit.wait_event("published")
+    with server.visit() as down, server.visit() as up:
+        down.ask("POST", "/down", body=MEGABYTE[:100000])
+        assert down.head().status == 200
+        up.send(up.head_bytes("POST", "/up", [("Content-Length", "300000")]))
+        up.send(MEGABYTE[:100000])
+        eventually(lambda: len(origin.requests) == 2, "both have begun")
+        server.program.signal(signal.SIGTERM)
+        server.program.wait_event("draining")
+        for at in 100000, 200000:
+            time.sleep(0.3)
+            up.send(MEGABYTE[at:at + 100000])
+        assert down.reader.exactly(1000000) == MEGABYTE[:100000] * 10
+        assert up.read().body == MEGABYTE[:300000] * 10
+        ended = time.monotonic()
+    assert server.program.wait(10) == 0
+    print(f"ended {time.monotonic() - ended:.2f} s after the last answer")
+    assert not server.program.events("drain.cut")
 
 
 def poll_request(server, kind, method, fields=(), body=None, link="0" * 32, token=None):
