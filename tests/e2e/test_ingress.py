@@ -329,6 +329,31 @@ FORBID = {
 }
 
 
+def newer(text):
+    """HAProxy makes of aditd one of version 2 that is asked by another: each word of the other names it."""
+    rules = "\thttp-request set-header adit-version 2\n\thttp-response set-header adit-version 2"
+    return text.replace("option forwardfor", "option forwardfor\n" + rules)
+
+
+@pytest.mark.parametrize("carrier", ["ws-h2", "poll"])
+def test_newer_server_over_http2(base, authority, reports, request, carrier):
+    """adit says that it is to be updated also where it is told so over HTTP/2."""
+    if ingress.missing("haproxy-h1"):
+        pytest.skip(f"{ingress.missing('haproxy-h1')} is not installed: sh contrib/deps.sh test")
+    road = Road(base / f"newer-{carrier}", authority, "haproxy-h1", newer)
+    request.node.stage_folder = road.folder
+    adit = None
+    try:
+        adit = road.adit(carrier)
+        down = adit.wait_event("down", timeout=10)
+        assert down["detail"] == "the server speaks version 2, this adit version 1: update adit", down
+        assert adit.alive()
+    finally:
+        if adit:
+            adit.kill()
+        road.end()
+
+
 @pytest.mark.parametrize("kind", list(FORBID))
 def test_forbidden(kind, base, authority, reports, request):
     """With Upgrade taken out and extended CONNECT forbidden adit polls, and says why nothing better works; it takes the
