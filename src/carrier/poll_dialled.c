@@ -28,8 +28,8 @@
 #define POLL_FAILURES_MAX 6
 #define POLL_RETRY_MS 100u
 #define POLL_RETRY_MAX_MS 1000
-/** Who is not there says so sooner. What is cut after it was held for so long tells of an impatient ingress, and does not
- *  count as a failure: whether the far end lives is the link's to watch. */
+/** Who is not there says so sooner. What is cut after it was held for so long tells of an impatient ingress, and does
+ *  not count as a failure: whether the far end lives is the link's to watch. */
 #define POLL_WAS_HELD_MS 500
 /** What an answer may take beside its hold. */
 #define ANSWER_MS 10000
@@ -186,7 +186,7 @@ static void take_message(struct carrier_attempt *a, struct slot *s)
 	poll_pipe_arrive(&a->pipe, m);
 }
 
-/* Is it what was asked for? A cache's old answer, taken for one, would be asked for again at once, and so for ever. */
+/* Is it what was asked for? A cache's old answer, taken for one, would be asked for again at once, for ever. */
 static bool is_answer(const struct slot *s)
 {
 	const struct ask *ask = &s->ask;

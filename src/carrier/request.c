@@ -32,7 +32,8 @@ bool carrier_version_fits(struct str theirs, bool we_serve, char text[CARRIER_DE
 	if (!theirs.p)
 		return true;
 	if (str_to_u64(ours, &own) < 0 || !str_split(&rest, '.', &part) || str_to_u64(part, &n) < 0) {
-		snprintf(text, CARRIER_DETAIL_MAX + 1, "the server and this adit speak different versions: update the older one");
+		snprintf(text, CARRIER_DETAIL_MAX + 1,
+		         "the server and this adit speak different versions: update the older one");
 		return false;
 	}
 	snprintf(text, CARRIER_DETAIL_MAX + 1, "the server speaks version %llu, this adit version %llu: update %s",

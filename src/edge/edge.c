@@ -124,7 +124,7 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 	const struct visit v = {asking, edge_h2_stream(c), NULL, c};
 	struct edge *e = owner;
 
-	/* a connection that is spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
+	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
 	if (e->endpoint.draining && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
 		return;
 	on_request(e, &v, h, bodyless);

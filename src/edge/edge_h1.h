@@ -54,7 +54,7 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
                             void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
-/** No request after the one that runs; a connection without one closes now. One that carries is spared, until `all`. */
+/** No request after the one that runs; a connection without one closes now. One that carries is spared until `all`. */
 void edge_h1_drain(struct edge_h1 *c, bool all);
 /** From within `request`: the request is one of a carrier's that has many. */
 void edge_h1_carry(struct edge_h1 *c);

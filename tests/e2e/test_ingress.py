@@ -18,8 +18,8 @@ from wire import Origin, eventually, lines, reply
 
 MEGABYTE = 1 << 20
 CARRIERS = ("direct", "ws-h2", "ws-h1", "poll")
-# a cut poll that is not asked for again ends its carrier after 3 s (measured: link.down after 3.3 to 4.1 s on all roads);
-# an ingress that hid the cut would take 30 s
+# a cut poll that is not asked for again ends its carrier after 3 s (measured: link.down after 3.3 to 4.1 s on all
+# roads); an ingress that hid the cut would take 30 s
 DOWN_WITHIN = {"poll": 15}
 # what auto takes, and all that work when forced
 WORKS = {

@@ -50,7 +50,8 @@ http {{
 
     def holds(self):
         """What polls asked for, in the order in which they ended."""
-        return [line.split()[-1] for line in (self.folder / "access.log").read_text().splitlines() if "/poll " in line]
+        log = (self.folder / "access.log").read_text()
+        return [line.split()[-1] for line in log.splitlines() if "/poll " in line]
 
 
 def flags_for(server, port):
@@ -313,7 +314,8 @@ def test_poll_with_a_body(own, numbered):
 class CuttingServer:
     """Opens poll carriers, and cuts every poll without a word; what they asked to be held is kept."""
 
-    OPENED = b"HTTP/1.1 201 Created\r\nAdit-Version: 1\r\nAdit-Carrier: " + b"0" * 32 + b"\r\nContent-Length: 0\r\n\r\n"
+    OPENED = (b"HTTP/1.1 201 Created\r\nAdit-Version: 1\r\nAdit-Carrier: " + b"0" * 32
+              + b"\r\nContent-Length: 0\r\n\r\n")
 
     def __init__(self):
         self.holds, self.socket = [], socket.create_server(("127.0.0.1", 0))

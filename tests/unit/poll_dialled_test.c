@@ -246,7 +246,8 @@ static void refusals(void)
 		{"HTTP/1.1 426 No\r\nAdit-Version: x\r\nContent-Length: 0\r\n\r\n",
 		 "the server and this adit speak different versions: update the older one", ADIT_ERR_VERSION, true},
 		{"HTTP/1.1 426 No\r\nAdit-Version: 1.2\r\nContent-Length: 7\r\n\r\nupgrade", "upgrade", ADIT_ERR_PROTO, true},
-		{"HTTP/1.1 426 No\r\nContent-Length: 4\r\n\r\npage", "the first relay was answered with 426", ADIT_ERR_PROTO, false},
+		{"HTTP/1.1 426 No\r\nContent-Length: 4\r\n\r\npage",
+		 "the first relay was answered with 426", ADIT_ERR_PROTO, false},
 		{"HTTP/1.1 201 OK\r\nAdit-Version: 1\r\nAdit-Carrier: 12\r\nContent-Length: 0\r\n\r\n",
 		 "the first relay was answered with 201", ADIT_ERR_PROTO, true},
 		{"HTTP/1.1 201 OK\r\nAdit-Carrier: " ID "\r\nContent-Length: 0\r\n\r\n",
@@ -329,7 +330,8 @@ static void answer_and_message(struct side *x, int status, unsigned seq, const c
 	wait_told(x);
 	CU_ASSERT(told(x, "GET ", line));
 	forget(x);
-	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: %u\r\nContent-Length: 2\r\n\r\nhi", seq);
+	snprintf(text, sizeof(text),
+	         "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: %u\r\nContent-Length: 2\r\n\r\nhi", seq);
 	answer(x, text);
 	CU_ASSERT(told(x, "GET ", line));
 }
@@ -350,7 +352,9 @@ static void shorter_holds(void)
 
 static void another_message(void)
 {
-	static const char *const numbers[] = {"", "Adit-Seq: 0\r\n", "Adit-Seq: 2\r\n", "Adit-Seq: 18446744073709551615\r\n"};
+	static const char *const numbers[] = {
+		"", "Adit-Seq: 0\r\n", "Adit-Seq: 2\r\n", "Adit-Seq: 18446744073709551615\r\n",
+	};
 	char text[160];
 	struct side x;
 
@@ -358,7 +362,8 @@ static void another_message(void)
 		open_carrier(&x);
 		answer(&x, "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: 0\r\nContent-Length: 2\r\n\r\nhi");
 		forget(&x);
-		snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\n%sContent-Length: 2\r\n\r\nno", numbers[i]);
+		snprintf(text, sizeof(text),
+		         "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\n%sContent-Length: 2\r\n\r\nno", numbers[i]);
 		answer(&x, text);
 		CU_ASSERT_STRING_EQUAL(x.told, ""); /* not at once */
 		wait_told(&x);
