@@ -248,7 +248,11 @@ static void on_empty(void *owner)
 {
 	struct server *s = owner;
 
-	if (!acceptor_links(s->acceptor) && !edge_visitors(s->edge))
+	if (acceptor_links(s->acceptor))
+		return;
+	if (edge_visitors(s->edge))
+		edge_drain(s->edge, true);
+	if (!edge_visitors(s->edge))
 		loop_stop(s->loop);
 }
 
@@ -287,7 +291,7 @@ static void drain(struct server *s)
 	s->entrances = NULL;
 	s->entrance_count = 0;
 	timer_set(&s->drain, s->conf->drain_seconds * 1000u);
-	edge_drain(s->edge);
+	edge_drain(s->edge, false);
 	acceptor_drain(s->acceptor, DRAIN_SPREAD_MS);
 	on_empty(s);
 }

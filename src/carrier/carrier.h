@@ -73,9 +73,16 @@ void carrier_host(char out[CARRIER_HOST_MAX], const char *server_name, uint16_t 
 
 /** For the kinds: fills `h` (initialised) with the request for /_adit/v1/LINKID/kind. 0 or ADIT_ERR_NOMEM. */
 int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol);
+/** What an answer that refuses means: that of its status, or ADIT_ERR_VERSION when it is aditd's 426 and its version
+ *  does not fit; then `detail` says so, else it stays. */
+int carrier_err_of_answer(const struct head *h, char detail[CARRIER_DETAIL_MAX + 1]);
 /** What a refusal's status means, and the seconds of its Retry-After (0 = none). */
 int carrier_err_of_status(int status);
 unsigned carrier_retry_after(const struct head *h);
+
+/** Versions fit when their first numbers are equal. `theirs` is the peer's Adit-Version; .p NULL, when it says none,
+ *  fits. When it does not, `text` says which of the two programs is to be updated. */
+bool carrier_version_fits(struct str theirs, bool we_serve, char text[CARRIER_DETAIL_MAX + 1]);
 
 /* ---- aditd's side */
 

@@ -108,6 +108,7 @@ static bool is_final(const struct carrier_result *r)
 {
 	switch (r->err) {
 	case ADIT_ERR_AUTH:
+	case ADIT_ERR_VERSION:
 	case ADIT_ERR_FORBIDDEN:
 	case ADIT_ERR_LIMIT:
 		return r->ours;

@@ -12,8 +12,8 @@
  * When a carrier has worked at this server before, the climb begins at its rung (ws-h2: FIRST without adit/1), and the
  * others follow.
  * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
- * are dropped. A refusal that is aditd's own word (401, 403, 429, 503
- * with Adit-Version) ends the climb at once, and so does a server that nobody answers for.
+ * are dropped. A refusal that is aditd's own word (401, 403, 429, 503 with Adit-Version; 426 with another one) ends the
+ * climb at once, and so does a server that nobody answers for.
  * Invariant: a carrier that is not allowed is never tried.
  */
 #ifndef ADIT_CARRIER_LADDER_H

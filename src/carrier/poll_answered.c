@@ -2,7 +2,7 @@
  *
  *     poll    ─► HELD ─ its message exists ─► 200 ─► SENDING (by credit) ─► over
  *                 │  └─ hold over, or replaced by a repeat: 204 ───────────► over
- *                 └─ cut: the carrier waits POLL_ABANDONED_MS for another
+ *      (cut, HELD or SENDING: the carrier waits POLL_ABANDONED_MS for another)
  *     relay   ─► TAKING its body ─ end ─► into the pipe ─► 204, when the owner keeps up ─► over
  *
  * and the carrier's: opened ─► (requests) ─► freed by its owner; polls that are held then get 410.
@@ -19,9 +19,11 @@ struct poll_answered {
 	struct list node;
 	char id[POLL_ID_HEX + 1], link_id[CARRIER_LINK_ID_HEX + 1];
 	uint8_t token[SHA256_LEN];
-	struct list requests;      /* held polls and relays */
-	unsigned request_count;
+	struct list requests;      /* held polls, and relays that are not answered */
+	struct list answers;       /* those that are answered and not over */
+	unsigned request_count;    /* both */
 	struct list sent;          /* poll_message: made and not acknowledged */
+	uint64_t acked;            /* all below have arrived there */
 	uint64_t die_ms;           /* unless a request comes before */
 	struct timer timer;
 	struct task push;
@@ -32,7 +34,7 @@ enum reply_kind { REPLY_POLL, REPLY_RELAY };
 /* One request under way; when its carrier goes it ends by itself. */
 struct reply {
 	struct half half;
-	struct poll_answered *c;   /* NULL: answered, or the carrier is gone */
+	struct poll_answered *c;   /* NULL: it is over, or the carrier is gone */
 	struct loop *loop;
 	struct list node;
 	enum reply_kind kind;
@@ -40,6 +42,7 @@ struct reply {
 	struct buf in;             /* a relay's body */
 	struct buf rest;           /* of the answer */
 	size_t credit;
+	bool has_body;             /* a poll, and bytes came with it */
 	bool answered, request_ended, response_ended, sending, freed;
 	struct task free;
 };
@@ -109,7 +112,7 @@ static void send_rest(struct reply *r)
 	half_end(&r->half, NULL);
 	if (r->request_ended)
 		half_done(&r->half);
-	else if (r->kind == REPLY_RELAY)
+	else if (r->kind == REPLY_RELAY || r->has_body) /* the end of a poll without body is on its way here */
 		half_abort(&r->half, ADIT_ERR_ENOUGH);
 	if (!r->half.peer)
 		end_reply(r);
@@ -136,7 +139,10 @@ static void answer(struct reply *r, int status, const struct poll_message *m)
 	if (r->answered)
 		return;
 	r->answered = true;
-	detach(r);
+	if (r->c) { /* it counts until it is over: its bytes wait in memory */
+		list_remove(&r->node);
+		list_append(&r->c->answers, &r->node);
+	}
 	head_init(&h);
 	h.status = status;
 	h.length = bodyless ? (status == 204 ? HEAD_LENGTH_UNKNOWN : 0) : (int64_t)m->n;
@@ -250,8 +256,14 @@ static void op_body(struct half *self, const uint8_t *p, size_t n)
 {
 	struct reply *r = of_half(self);
 
-	if (r->answered)
+	r->has_body = r->kind == REPLY_POLL;
+	if (r->answered) {
+		if (r->response_ended && r->has_body) {
+			half_abort(&r->half, ADIT_ERR_ENOUGH);
+			end_reply(r);
+		}
 		return;
+	}
 	if (r->kind == REPLY_POLL || r->in.len + n > POLL_MESSAGE_MAX)
 		answer(r, r->kind == REPLY_POLL ? 400 : 413, NULL);
 	else if (buf_add(&r->in, p, n) < 0)
@@ -261,8 +273,13 @@ static void op_body(struct half *self, const uint8_t *p, size_t n)
 static void take_relay(struct reply *r)
 {
 	struct poll_answered *c = r->c;
-	struct poll_message *m = poll_message_new(r->seq, r->in.len);
+	struct poll_message *m;
 
+	if (c->pipe.ready.len >= POLL_UNREAD_MAX) {
+		answer(r, 503, NULL);
+		return;
+	}
+	m = poll_message_new(r->seq, r->in.len);
 	if (!m) {
 		answer(r, 503, NULL);
 		return;
@@ -305,6 +322,12 @@ static void op_abort(struct half *self, int err)
 
 static const struct half_ops half_ops = {op_head, op_body, op_end, op_credit, op_abort};
 
+/* Beyond what is asked of either side: whoever sends that would have us keep messages without bound. */
+static bool is_far(uint64_t seq, uint64_t from)
+{
+	return seq >= from && seq - from >= POLL_AHEAD;
+}
+
 static uint64_t number(const struct head *h, struct str name, uint64_t otherwise)
 {
 	uint64_t v;
@@ -330,6 +353,8 @@ static struct reply *take(struct poll_answered *c, struct half *asking, const st
 	c->request_count++;
 	half_link(&r->half, asking);
 	was_asked(c);
+	if (kind == REPLY_POLL)
+		half_credit(&r->half, 1); /* none has a body: what had one would otherwise wait for ever */
 	if (r->seq == UINT64_MAX)
 		answer(r, 400, NULL);
 	else if (c->request_count > POLL_REQUESTS_MAX)
@@ -339,6 +364,8 @@ static struct reply *take(struct poll_answered *c, struct half *asking, const st
 
 static void drop_sent(struct poll_answered *c, uint64_t below)
 {
+	if (below > c->acked)
+		c->acked = below;
 	while (!list_empty(&c->sent)) {
 		struct poll_message *m = container_of(c->sent.next, struct poll_message, node);
 
@@ -376,11 +403,12 @@ void poll_answered_poll(struct poll_answered *c, struct half *asking, const stru
 
 	if (!r || r->answered)
 		return;
-	if (ack > c->pipe.out_seq || r->seq >= c->pipe.out_seq + POLL_AHEAD) {
+	if (ack <= c->pipe.out_seq)
+		drop_sent(c, ack);
+	if (ack > c->pipe.out_seq || is_far(r->seq, c->acked)) {
 		answer(r, 400, NULL);
 		return;
 	}
-	drop_sent(c, ack);
 	if (r->seq < c->pipe.out_seq) {
 		answer_again(r, c);
 		return;
@@ -399,6 +427,8 @@ void poll_answered_relay(struct poll_answered *c, struct half *asking, const str
 		return;
 	if (request->length > (int64_t)POLL_MESSAGE_MAX)
 		answer(r, 413, NULL);
+	else if (is_far(r->seq, c->pipe.in_seq))
+		answer(r, 400, NULL);
 	else
 		half_credit(&r->half, POLL_MESSAGE_MAX + 1); /* one more, to see that there is more */
 }
@@ -420,6 +450,8 @@ static void on_stop(struct poll_pipe *p)
 	timer_stop(&c->timer);
 	while (!list_empty(&c->requests))
 		answer(reply_of(c->requests.next), 410, NULL);
+	while (!list_empty(&c->answers))
+		detach(reply_of(c->answers.next));
 	task_cancel(p->base.loop, &c->push);
 }
 
@@ -460,6 +492,7 @@ struct stream *poll_table_open(struct poll_table *t, const char *link_id, const 
 	snprintf(c->link_id, sizeof(c->link_id), "%s", link_id);
 	memcpy(c->token, token, SHA256_LEN);
 	list_init(&c->requests);
+	list_init(&c->answers);
 	list_init(&c->sent);
 	list_init(&c->node);
 	list_append(&t->carriers, &c->node);

@@ -1,6 +1,7 @@
 /* poll_answered: aditd's side of poll carriers: answers polls and relays, and is a stream to what is above.
  * Layer carrier; edge/endpoint authenticates each request first and then hands it over.
  * Invariants: a message that was sent is kept until it is acknowledged, and a poll for it gives the same bytes again;
+ * at most POLL_AHEAD are, and whoever acknowledges none gets no more;
  * no poll is held longer than POLL_HELD_MS; a carrier without requests ends after POLL_IDLE_MS.
  */
 #ifndef ADIT_CARRIER_POLL_ANSWERED_H
@@ -17,9 +18,14 @@
 #define POLL_IDLE_MS 30000
 /** The last held poll was cut, and none has come since: whoever is there asks again at once. */
 #define POLL_ABANDONED_MS 3000
-/** Unacknowledged messages at once; adit asks for two. */
+/** Numbers beyond the first that is not known to have arrived, in either direction, that are heard of: the bound of
+ *  what is kept for repeats. adit stays within POLL_SPAN. */
 #define POLL_AHEAD 8
-/** Requests of one carrier under way; adit has five, and ingresses may repeat some. */
+/** Unread bytes with which no relay is taken: it is to come again. adit, which waits for its answers from POLL_WINDOW
+ *  on, never gets there. */
+#define POLL_UNREAD_MAX (2 * POLL_WINDOW)
+/** Requests of one carrier under way, answers that are not read yet among them; adit has five, and ingresses may
+ *  repeat some. */
 #define POLL_REQUESTS_MAX 12
 
 /** All poll carriers of a loop: poll_table_init it. */

@@ -6,6 +6,7 @@
  *                      502, 504, cut: ask for the same again, held half as long
  *         each relay:  a message ─► 204 ─► the next; anything else: the same again
  *         410, another refusal of aditd's own, or POLL_FAILURES_MAX failures in a row ─► the pipe fails
+ *         (a poll that was held before it was cut is none of them)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@
 #define POLL_FAILURES_MAX 6
 #define POLL_RETRY_MS 100u
 #define POLL_RETRY_MAX_MS 1000
+/** Who is not there says so sooner. What is cut after it was held for so long tells of an impatient ingress, and does
+ *  not count as a failure: whether the far end lives is the link's to watch. */
+#define POLL_WAS_HELD_MS 500
 /** What an answer may take beside its hold. */
 #define ANSWER_MS 10000
 
@@ -35,6 +39,7 @@ struct slot {
 	struct carrier_attempt *a;
 	struct timer again;           /* set: it waits, for its retry or for the interval */
 	uint64_t seq, asked_ms;       /* a poll: asked for, and when */
+	uint32_t hold_ms;             /* and to be held so long */
 	struct poll_message *message; /* a relay: until it has arrived */
 };
 
@@ -94,7 +99,8 @@ static bool ends_carrier(const struct ask *ask)
 {
 	int status = ask->err ? 0 : ask->answer.status;
 
-	return is_ours(ask) && (status == 400 || status == 401 || status == 403 || status == 410 || status == 413);
+	return is_ours(ask) && (status == 400 || status == 401 || status == 403 || status == 410 || status == 413 ||
+	                         status == 426);
 }
 
 /* Something else than what was wanted: the same again after a while, or the end. */
@@ -106,6 +112,8 @@ static void failed(struct carrier_attempt *a, struct slot *s, unsigned *failures
 
 	if (ask->err)
 		snprintf(text, sizeof(text), "%s", *ask->detail ? ask->detail : err_text(ask->err));
+	else if (is_ours(ask) && ask->answer.status == 200)
+		snprintf(text, sizeof(text), "a poll was answered with another message");
 	else
 		snprintf(text, sizeof(text), "a poll or relay was answered with %d", ask->answer.status);
 	if (ends_carrier(ask) || ++*failures >= POLL_FAILURES_MAX)
@@ -141,6 +149,7 @@ static void send_poll(struct carrier_attempt *a, struct slot *s)
 		err = add_number(&ask->head, STR("adit-ack"), a->pipe.in_seq);
 	if (!err)
 		err = add_number(&ask->head, STR("adit-hold"), a->hold_ms);
+	s->hold_ms = a->hold_ms;
 	if (err) {
 		poll_pipe_fail(&a->pipe, err, "");
 		return;
@@ -165,27 +174,36 @@ static void ask_polls(struct carrier_attempt *a)
 	}
 }
 
-static void take_message(struct carrier_attempt *a, struct ask *ask)
+static void take_message(struct carrier_attempt *a, struct slot *s)
 {
-	struct poll_message *m;
-	uint64_t seq;
+	struct poll_message *m = poll_message_new(s->seq, s->ask.got.len);
 
-	if (str_to_u64(fields_get(&ask->answer.fields, STR("adit-seq")), &seq) < 0) {
-		poll_pipe_fail(&a->pipe, ADIT_ERR_PROTO, "a message without a number");
-		return;
-	}
-	m = poll_message_new(seq, ask->got.len);
 	if (!m) {
 		poll_pipe_fail(&a->pipe, ADIT_ERR_NOMEM, "");
 		return;
 	}
-	buf_take(&ask->got, m->data, m->n);
+	buf_take(&s->ask.got, m->data, m->n);
 	poll_pipe_arrive(&a->pipe, m);
 }
 
-static void hold_shorter(struct carrier_attempt *a)
+/* Is it what was asked for? A cache's old answer, taken for one, would be asked for again at once, for ever. */
+static bool is_answer(const struct slot *s)
 {
-	uint32_t half = a->hold_ms / 2 > POLL_HOLD_LEAST_MS ? a->hold_ms / 2 : POLL_HOLD_LEAST_MS;
+	const struct ask *ask = &s->ask;
+	uint64_t seq;
+
+	if (ask->err || !is_ours(ask))
+		return false;
+	if (ask->answer.status == 204)
+		return true;
+	return ask->answer.status == 200 && str_to_u64(fields_get(&ask->answer.fields, STR("adit-seq")), &seq) == 0 &&
+	       seq == s->seq;
+}
+
+/* Half of what this one was to be held: two that are cut at once tell one thing. */
+static void hold_shorter(struct carrier_attempt *a, const struct slot *s)
+{
+	uint32_t half = s->hold_ms / 2 > POLL_HOLD_LEAST_MS ? s->hold_ms / 2 : POLL_HOLD_LEAST_MS;
 
 	if (half < a->hold_ms)
 		a->hold_ms = half;
@@ -197,17 +215,21 @@ static void on_polled(void *arg)
 	struct carrier_attempt *a = s->a;
 	int status = s->ask.err ? 0 : s->ask.answer.status;
 
-	if (is_ours(&s->ask) && (status == 200 || status == 204)) {
+	if (is_answer(s)) {
 		a->poll_failures = 0;
 		if (status == 200)
-			take_message(a, &s->ask);
+			take_message(a, s);
 		if (a->target.poll_interval_ms)
 			timer_set(&s->again, a->target.poll_interval_ms);
 		else if (status == 204 && loop_ms(a->pipe.base.loop) < s->asked_ms + POLL_RETRY_MS) /* nobody holds it */
 			timer_set(&s->again, POLL_RETRY_MS);
 	} else {
-		if (s->ask.err || status == 502 || status == 504)
-			hold_shorter(a);
+		bool cut = s->ask.err || status == 502 || status == 504;
+
+		if (cut)
+			hold_shorter(a, s);
+		if (cut && loop_ms(a->pipe.base.loop) >= s->asked_ms + POLL_WAS_HELD_MS)
+			a->poll_failures = 0;
 		failed(a, s, &a->poll_failures);
 	}
 	task_post(a->pipe.base.loop, &a->push);
@@ -265,12 +287,13 @@ static void send_relays(struct carrier_attempt *a)
 
 	for (size_t i = 0; i < RELAYS_MAX; i++)
 		busy += a->relays[i].message != NULL;
-	for (size_t i = 0; i < width && !a->pipe.failed; i++) {
+	for (size_t i = 0; i < RELAYS_MAX && !a->pipe.failed; i++) {
 		struct slot *s = &a->relays[i];
 		bool worth = !busy || a->pipe.out.len >= RELAY_WORTH || a->pipe.finished;
 		bool within = a->pipe.out_seq < oldest_relay(a) + POLL_SPAN;
 
-		if (!s->message && worth && within && (s->message = poll_pipe_pop(&a->pipe)))
+		/* what was sent on HTTP/2 is sent again also when the next connection is none */
+		if (!s->message && i < width && worth && within && (s->message = poll_pipe_pop(&a->pipe)))
 			busy++;
 		if (s->message && !ask_is_running(&s->ask) && !timer_is_set(&s->again))
 			send_relay(a, s);
@@ -324,14 +347,14 @@ static void on_opened(void *arg)
 		r.ours = is_ours(ask);
 		r.retry_after = carrier_retry_after(&ask->answer);
 		a->is_open = r.ours && r.status == 201 && id.n == POLL_ID_HEX;
-		r.err = a->is_open ? 0 : carrier_err_of_status(r.status);
+		if (!a->is_open)
+			refusal(ask, detail, sizeof(detail));
+		r.err = a->is_open ? 0 : carrier_err_of_answer(&ask->answer, detail);
 	}
 	if (a->is_open) {
 		memcpy(a->id, id.p, POLL_ID_HEX);
 		r.stream = s;
 		task_post(s->loop, &a->push);
-	} else if (!ask->err) {
-		refusal(ask, detail, sizeof(detail));
 	}
 	a->done(a->arg, &r);
 	if (!r.stream)

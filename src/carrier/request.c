@@ -1,4 +1,4 @@
-/* What the carriers' requests have in common, adit's side. */
+/* What the carriers' requests have in common, adit's side; and whether versions fit, both sides. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +22,34 @@ int carrier_err_of_status(int status)
 	default:
 		return ADIT_ERR_PROTO;
 	}
+}
+
+bool carrier_version_fits(struct str theirs, bool we_serve, char text[CARRIER_DETAIL_MAX + 1])
+{
+	struct str rest = theirs, ours = STR(CARRIER_VERSION), part;
+	uint64_t n = 0, own = 0;
+
+	if (!theirs.p)
+		return true;
+	if (str_to_u64(ours, &own) < 0 || !str_split(&rest, '.', &part) || str_to_u64(part, &n) < 0) {
+		snprintf(text, CARRIER_DETAIL_MAX + 1,
+		         "the server and this adit speak different versions: update the older one");
+		return false;
+	}
+	snprintf(text, CARRIER_DETAIL_MAX + 1, "the server speaks version %llu, this adit version %llu: update %s",
+	         (unsigned long long)(we_serve ? own : n), (unsigned long long)(we_serve ? n : own),
+	         (n > own) == we_serve ? "the server" : "adit");
+	return n == own;
+}
+
+int carrier_err_of_answer(const struct head *h, char detail[CARRIER_DETAIL_MAX + 1])
+{
+	char text[CARRIER_DETAIL_MAX + 1];
+
+	if (h->status != 426 || carrier_version_fits(fields_get(&h->fields, STR("adit-version")), false, text))
+		return carrier_err_of_status(h->status);
+	memcpy(detail, text, sizeof(text));
+	return ADIT_ERR_VERSION;
 }
 
 unsigned carrier_retry_after(const struct head *h)

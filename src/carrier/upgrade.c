@@ -108,7 +108,7 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 	if (h->status == 101 && !accepted(a, h))
 		a->err = ADIT_ERR_PROTO;
 	else if (h->status != 101)
-		a->err = carrier_err_of_status(h->status);
+		a->err = carrier_err_of_answer(h, a->detail);
 	return 0;
 }
 
@@ -116,6 +116,8 @@ static int on_body(void *arg, const uint8_t *p, size_t n)
 {
 	struct carrier_attempt *a = arg;
 
+	if (a->err == ADIT_ERR_VERSION) /* said already */
+		return 0;
 	for (size_t i = 0; i < n && a->detail_len < CARRIER_DETAIL_MAX; i++)
 		a->detail[a->detail_len++] = p[i] >= ' ' && p[i] < 127 ? (char)p[i] : ' ';
 	if (a->detail_len == CARRIER_DETAIL_MAX) /* some site's page: its end would tell nothing more */

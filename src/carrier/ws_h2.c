@@ -87,7 +87,7 @@ static void end(struct carrier_attempt *a, int err, const char *detail)
 static void on_answer(void *arg, const struct head *h, bool bodyless)
 {
 	struct carrier_attempt *a = arg;
-	char text[64];
+	char text[CARRIER_DETAIL_MAX + 1];
 
 	(void)bodyless;
 	if (h->status < 200 && h->status != 101)
@@ -96,7 +96,10 @@ static void on_answer(void *arg, const struct head *h, bool bodyless)
 	a->ours = fields_has(&h->fields, STR("adit-version"));
 	a->retry_after = carrier_retry_after(h);
 	snprintf(text, sizeof(text), "the extended CONNECT was answered with %d", h->status);
-	end(a, h->status == 101 ? 0 : carrier_err_of_status(h->status), h->status == 101 ? "" : text);
+	if (h->status == 101)
+		end(a, 0, "");
+	else
+		end(a, carrier_err_of_answer(h, text), text);
 }
 
 static void on_ready(void *owner)

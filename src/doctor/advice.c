@@ -112,6 +112,8 @@ const char *doctor_advice(const struct doctor_report *all, enum doctor_step step
 
 	if (r->verdict != DOCTOR_FAILS)
 		return "";
+	if (r->err == ADIT_ERR_VERSION)
+		return "No carrier works until both programs are of the same version.\n";
 	switch (step) {
 	case DOCTOR_DNS:
 		return "Is the host of --server right? Where names resolve at a proxy only, name it: --proxy or HTTPS_PROXY.\n";

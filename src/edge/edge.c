@@ -147,16 +147,20 @@ static void on_request(struct edge *e, const struct visit *v, struct head *h, bo
 
 static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
 {
-	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c};
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL};
 
 	on_request(owner, &v, h, bodyless);
 }
 
 static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
 {
-	const struct visit v = {asking, edge_h2_stream(c), NULL};
+	const struct visit v = {asking, edge_h2_stream(c), NULL, c};
+	struct edge *e = owner;
 
-	on_request(owner, &v, h, bodyless);
+	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
+	if (e->endpoint.draining && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
+		return;
+	on_request(e, &v, h, bodyless);
 }
 
 static void update_full(struct edge *e)
@@ -337,7 +341,7 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 	update_full(e);
 }
 
-void edge_drain(struct edge *e)
+void edge_drain(struct edge *e, bool all)
 {
 	struct list *at, *tmp;
 
@@ -345,9 +349,9 @@ void edge_drain(struct edge *e)
 	while (greet_evict(&e->greetings))
 		;
 	list_each(at, tmp, &e->visitors)
-		edge_h1_drain(edge_h1_of_node(at));
+		edge_h1_drain(edge_h1_of_node(at), all);
 	list_each(at, tmp, &e->h2_visitors)
-		edge_h2_drain(edge_h2_of_node(at));
+		edge_h2_drain(edge_h2_of_node(at), all);
 }
 
 unsigned edge_visitors(const struct edge *e)

@@ -40,8 +40,9 @@ void edge_accept(void *arg, struct stream *s);
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
 
-/** Ends the connections without a request; running ones end with `Connection: close`. */
-void edge_drain(struct edge *e);
+/** Ends the connections without a request; running ones end with `Connection: close`. Connections with requests of
+ *  live poll carriers are spared until it is called once more, with `all`, when there is no link any more. */
+void edge_drain(struct edge *e, bool all);
 /** A tunnel takes requests that did not before: those that wait are looked at again. */
 void edge_ready(struct edge *e);
 /** That session has been without carrier for a while: what may go another way does. */

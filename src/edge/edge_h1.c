@@ -129,7 +129,7 @@ void edge_h1_linger(struct edge_h1 *c)
 static void message_over(struct edge_h1 *c)
 {
 	half_done(&c->half);
-	if (c->close_after || c->draining || c->framing == H1_BODY_CLOSE) {
+	if (c->close_after || (c->draining && !c->carries) || c->framing == H1_BODY_CLOSE) {
 		edge_h1_linger(c);
 		return;
 	}
@@ -166,6 +166,7 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 	c->asked.was_connect = str_eq(method, STR("CONNECT"));
 	c->asked.minor = h->minor;
 	c->close_after = h->close;
+	c->carries = false;
 	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
 	c->bodyless = bodyless && !c->upgrade;
 	c->framing = H1_BODY_NONE;
@@ -450,10 +451,16 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
 	return c;
 }
 
-void edge_h1_drain(struct edge_h1 *c)
+void edge_h1_carry(struct edge_h1 *c)
+{
+	c->carries = true;
+}
+
+void edge_h1_drain(struct edge_h1 *c, bool all)
 {
 	c->draining = true;
-	if (!edge_h1_evict(c) && c->state == H1C_IDLE && !c->in.len)
+	c->carries = c->carries && !all;
+	if (!c->carries && !edge_h1_evict(c) && c->state == H1C_IDLE && !c->in.len)
 		edge_h1_linger(c);
 }
 

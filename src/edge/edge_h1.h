@@ -54,8 +54,10 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
                             void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
-/** No request after the one that runs; a connection without one closes now. */
-void edge_h1_drain(struct edge_h1 *c);
+/** No request after the one that runs; a connection without one closes now. One that carries is spared until `all`. */
+void edge_h1_drain(struct edge_h1 *c, bool all);
+/** From within `request`: the request is one of a carrier's that has many. */
+void edge_h1_carry(struct edge_h1 *c);
 /** Ends it if it has no request under way, and its last answer is written; true when it did. */
 bool edge_h1_evict(struct edge_h1 *c);
 

@@ -40,6 +40,7 @@ struct edge_h1 {
 	bool close_after;     /* no request after this one */
 	bool cut;             /* when `out` is written, close without a proper end */
 	bool draining;
+	bool carries;         /* its last request was one of a live carrier's */
 	/* time */
 	struct timer timer;
 	enum edge_h1_wait wait;

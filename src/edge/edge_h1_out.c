@@ -111,7 +111,7 @@ static void write_interim(struct edge_h1 *c, const struct head *h)
 /* Must the visitor hear that this connection ends? */
 static bool closes(const struct edge_h1 *c, const struct head *h)
 {
-	if (c->close_after || c->draining)
+	if (c->close_after || (c->draining && !c->carries))
 		return true;
 	if (c->upgrade) /* refused: what the visitor sent behind its request is not HTTP for sure */
 		return h->status != 101;

@@ -25,6 +25,7 @@ struct edge_h2 {
 	struct timer timer;
 	struct task flush, free;
 	bool closed, draining, used;
+	bool carries;
 	int failed; /* when `out` is written it ends */
 };
 
@@ -166,7 +167,7 @@ static void on_timer(void *arg)
 	struct edge_h2 *c = arg;
 
 	if (!c->out.len && !h2_open(c->h2) && !c->draining)
-		edge_h2_drain(c);
+		edge_h2_drain(c, true);
 	else
 		close_now(c);
 }
@@ -299,8 +300,21 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	return c;
 }
 
-void edge_h2_drain(struct edge_h2 *c)
+void edge_h2_carry(struct edge_h2 *c)
 {
+	c->carries = true;
+}
+
+bool edge_h2_carries(const struct edge_h2 *c)
+{
+	return c->carries;
+}
+
+void edge_h2_drain(struct edge_h2 *c, bool all)
+{
+	c->carries = c->carries && !all;
+	if (c->carries)
+		return;
 	c->draining = true;
 	h2_goaway(c->h2);
 	task_post(c->loop, &c->flush);

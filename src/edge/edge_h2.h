@@ -38,8 +38,12 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
                             const struct edge_h2_events *events, void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h2_free(struct edge_h2 **c);
-/** GOAWAY: what runs goes on, then it closes. */
-void edge_h2_drain(struct edge_h2 *c);
+/** GOAWAY: what runs goes on, then it closes. One that carries is spared, until `all`. */
+void edge_h2_drain(struct edge_h2 *c, bool all);
+/** Requests of a carrier that has many come on it. */
+void edge_h2_carry(struct edge_h2 *c);
+/** Is it spared by a drain? */
+bool edge_h2_carries(const struct edge_h2 *c);
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c);
 /** Its place in its owner's list; unlinked when it is closed. */

@@ -178,6 +178,11 @@ static void serve_polls(struct endpoint *e, const struct visit *v, const struct 
 	struct str id = fields_get(&h->fields, STR("adit-carrier"));
 	struct poll_answered *c = id.p ? poll_table_find(&e->polls, id, a->link_id, t->sha256) : NULL;
 
+	/* a drain must not take the connections from under what it waits for */
+	if (c && v->h1)
+		edge_h1_carry(v->h1);
+	else if (c)
+		edge_h2_carry(v->h2);
 	if (a->kind == CARRIER_POLL ? !get : !post)
 		answer(e, v, 405, a->kind == CARRIER_POLL ? "polls are GETs" : "relays are POSTs", NULL);
 	else if (id.p && !c)
@@ -208,12 +213,15 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	struct arrival a = {.acceptor = e->acceptor};
 	const struct conf_token *t = auth_token(e->conf, carrier_bearer(h));
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
+	char misfit[CARRIER_DETAIL_MAX + 1];
 
 	a.kind = carrier_endpoint(head_get(h, HEAD_PATH), a.link_id);
 	if (t)
 		memcpy(a.token, t->sha256, SHA256_LEN);
 	if (!t) {
 		answer(e, v, 401, "this token is not known here", NULL);
+	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
+		answer(e, v, 426, misfit, NULL);
 	} else if (a.kind == CARRIER_NONE) {
 		answer(e, v, 404, "no such tunnel endpoint", NULL);
 	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {

@@ -11,12 +11,14 @@
 #include "conf/conf.h"
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
+#include "edge/edge_h2.h"
 
 /** One request, whatever version it came in. */
 struct visit {
 	struct half *asking;         /* answer it, or link a half */
 	const struct stream *stream; /* of its connection: who asks, and whether by TLS */
 	struct edge_h1 *h1;          /* its connection when it is HTTP/1.1, else NULL */
+	struct edge_h2 *h2;          /* and when it is HTTP/2 */
 };
 
 struct endpoint {

@@ -345,6 +345,8 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 	if (r->status && !r->ours)
 		snprintf(detail, sizeof(detail), "HTTP %d, and not from aditd: is %s the tunnel server? (%s)", r->status,
 		         d->host_field, why);
+	else if (r->err == ADIT_ERR_VERSION) /* of this no carrier is to blame */
+		snprintf(detail, sizeof(detail), "%s", r->detail);
 	else
 		snprintf(detail, sizeof(detail), "%s", r->status || r->err == ADIT_ERR_PROTO ? why : r->detail);
 	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN) && d->state != DIALER_UP)

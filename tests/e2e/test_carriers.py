@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from harness import TOKENS
-from wire import Cut, chunked, eventually, lines, reply
+from harness import DOMAIN, TOKENS
+from wire import Cut, Reader, chunked, eventually, lines, read_head, reply
 
 CARRIERS = ["direct", "ws-h2", "ws-h1"]
 MEGABYTE = random.Random(7).randbytes(1 << 20)
@@ -123,6 +123,67 @@ def test_endpoint_refusals(own, path, fields, status):
         visitor.send(f"GET /_adit/v1/{'0' * 32}/{path} HTTP/1.1\r\nHost: tunnel.test\r\n{text}\r\n".encode())
         answer = visitor.read()
     assert answer.status == status and answer.get("adit-version") == "1"
+
+
+@pytest.mark.parametrize("kind", ["direct", "ws", "poll", "relay"])
+def test_another_version_is_refused(own, kind):
+    """A request of another major version gets a 426 that says what to update; none, or a minor one, is taken."""
+    server = own.server()
+    method = "POST" if kind == "relay" else "GET"
+
+    def ask(version):
+        with server.visit() as visitor:
+            visitor.host = DOMAIN
+            fields = [("Authorization", "Bearer " + TOKENS["alice"])]
+            fields += [("Adit-Version", version)] if version else []
+            return visitor.fetch(method, f"/_adit/v1/{'0' * 32}/{kind}", fields, b"" if kind == "relay" else None)
+
+    for version, which in ("2", "the server"), ("2.1", "the server"), ("0", "adit"):
+        answer = ask(version)
+        assert answer.status == 426 and answer.get("adit-version") == "1", answer.start
+        text = f"the server speaks version 1, this adit version {version[0]}: update {which}"
+        assert answer.body.decode().strip() == text
+    for version in "x", "-1", "99999999999999999999999", ",":
+        assert b"different versions" in ask(version).body
+    for version in "1", "1.7", None:
+        assert b"version" not in ask(version).body
+
+
+class NewerServer:
+    """Answers every request with a 426 of version 2."""
+
+    def __init__(self):
+        self.targets, self.socket = [], socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+                with connection:
+                    connection.settimeout(10)
+                    self.targets.append(read_head(Reader(connection)).target)
+                    connection.sendall(reply(426, b"something", [("Adit-Version", "2"), ("Connection", "close")]))
+            except (OSError, Cut, AssertionError):
+                if self.socket.fileno() < 0:
+                    return
+
+    def stop(self):
+        self.socket.close()
+
+
+@pytest.mark.parametrize("carrier", ["auto", "direct", "ws-h1", "poll"])
+def test_newer_server(own, carrier):
+    """adit says that it is to be updated, asks no other carrier in that climb, and tries again later."""
+    newer = own.keep(NewerServer())
+    adit = own.http(None, 1, "--name", "shop", "--carrier", carrier,
+                    common=["--server", f"http://127.0.0.1:{newer.port}", "--log-format", "json"])
+    down = adit.wait_event("down")
+    assert down["detail"] == "the server speaks version 2, this adit version 1: update adit", down
+    seen = len(adit.records)
+    adit.wait_event("down", start=seen)
+    assert adit.alive() and len({t.split("/")[3] for t in newer.targets}) == len(newer.targets), newer.targets
 
 
 # ---- visitors who speak HTTP/2

@@ -1,12 +1,14 @@
 """The poll carrier: plain requests and nothing else, straight to aditd and through an ingress that strips Upgrade."""
 import os
 import shutil
+import signal
+import socket
 import threading
 import time
 
 import pytest
 from harness import DOMAIN, TOKENS, Program, can_connect, free_port
-from wire import Cut, eventually, lines
+from wire import Cut, Reader, eventually, lines, read_head
 
 MEGABYTE = os.urandom(1 << 20)
 
@@ -17,7 +19,8 @@ class Ingress:
     CONFIG = """daemon off; master_process off; pid nginx.pid; error_log error.log;
 events {{ worker_connections 512; }}
 http {{
-	access_log access.log; keepalive_requests {requests};
+	log_format holds '$request" $status $http_adit_hold';
+	access_log access.log holds; keepalive_requests {requests};
 	client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
 	server {{
 		listen 127.0.0.1:{port} ssl {http2};
@@ -43,6 +46,12 @@ http {{
     def statuses(self):
         """How its requests were answered."""
         return [line.split('" ')[1].split()[0] for line in (self.folder / "access.log").read_text().splitlines()]
+
+
+    def holds(self):
+        """What polls asked for, in the order in which they ended."""
+        log = (self.folder / "access.log").read_text()
+        return [line.split()[-1] for line in log.splitlines() if "/poll " in line]
 
 
 def flags_for(server, port):
@@ -167,7 +176,9 @@ def test_impatient_ingress(own):
     ingress = own.keep(Ingress(own.folder / "ingress", server, timeout="1s"))
     adit = own.http(server, origin.port, "--name", "shop", "--carrier", "poll", common=flags_for(server, ingress.port))
     adit.wait_event("published")
-    eventually(lambda: ingress.statuses().count("504") > 2, "some polls are cut")
+    eventually(lambda: ingress.statuses().count("504") > 8, "more polls are cut than may fail in a row")
+    holds = ingress.holds()
+    assert {"20000", "10000", "5000"} == set(holds), f"two that are cut at once halve the hold once: {holds}"
     ten_visitors(server)
     assert not adit.events("down")
 
@@ -219,6 +230,41 @@ def test_server_restarted_under_poll(own):
     assert server.fetch().status == 200
 
 
+@pytest.mark.parametrize("http2", [True, False], ids=["h2", "h1"])
+def test_drain_under_poll(own, http2):
+    """What is under way over poll when aditd gets SIGTERM is finished, both ways, and aditd ends soon after it."""
+    server, origin = own.server(drain_seconds=20), own.origin()
+
+    def slowly(connection, request):
+        body = request.read()
+        connection.send(lines("HTTP/1.1 200 OK", [("Content-Length", len(body) * 10)]))
+        for _ in range(10):
+            connection.send(body)
+            time.sleep(0.15)
+
+    origin.serve(slowly)
+    adit = own.http(server, origin.port, "--name", "shop", "--carrier", "poll",
+                    common=None if http2 else plain_flags(server))
+    adit.wait_event("published")
+    with server.visit() as down, server.visit() as up:
+        down.ask("POST", "/down", body=MEGABYTE[:100000])
+        assert down.head().status == 200
+        up.send(up.head_bytes("POST", "/up", [("Content-Length", "300000")]))
+        up.send(MEGABYTE[:100000])
+        eventually(lambda: len(origin.requests) == 2, "both have begun")
+        server.program.signal(signal.SIGTERM)
+        server.program.wait_event("draining")
+        for at in 100000, 200000:
+            time.sleep(0.3)
+            up.send(MEGABYTE[at:at + 100000])
+        assert down.reader.exactly(1000000) == MEGABYTE[:100000] * 10
+        assert up.read().body == MEGABYTE[:300000] * 10
+        ended = time.monotonic()
+    assert server.program.wait(10) == 0
+    print(f"ended {time.monotonic() - ended:.2f} s after the last answer")
+    assert not server.program.events("drain.cut")
+
+
 def poll_request(server, kind, method, fields=(), body=None, link="0" * 32, token=None):
     with server.visit() as visitor:
         visitor.host = DOMAIN
@@ -244,6 +290,71 @@ def test_poll_endpoints_refuse(own):
     assert poll_request(server, "poll", "POST", named, body=b"").status == 405
     assert poll_request(server, "poll", "GET", [*named, ("Adit-Hold", "0")]).status == 204
     assert poll_request(server, "relay", "POST", named, body=b"x" * 300000).status == 413
+    assert poll_request(server, "relay", "POST", [named[0], ("Adit-Seq", "8")], body=b"x").status == 400
     gone = poll_request(server, "relay", "POST", named, body=b"not a link frame, however long it may be")
     assert gone.status == 204
     server.program.wait_event("link.refused", code=400)
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["poll", "poll-without-number"])
+def test_poll_with_a_body(own, numbered):
+    """A poll with a body is refused and its connection ends: it would wait for ever for what nobody takes."""
+    server = own.server()
+    carrier = poll_request(server, "relay", "POST", body=b"").get("adit-carrier")
+    fields = [("Authorization", "Bearer " + TOKENS["alice"]), ("Adit-Carrier", carrier),
+              *([("Adit-Seq", "0"), ("Adit-Hold", "0")] if numbered else [])]
+    with server.visit() as visitor:
+        visitor.host = DOMAIN
+        visitor.ask("GET", f"/_adit/v1/{'0' * 32}/poll", fields, b"body")
+        assert visitor.read().status == 400
+        visitor.sock.settimeout(10)
+        assert visitor.closed()
+
+
+class CuttingServer:
+    """Opens poll carriers, and cuts every poll without a word; what they asked to be held is kept."""
+
+    OPENED = (b"HTTP/1.1 201 Created\r\nAdit-Version: 1\r\nAdit-Carrier: " + b"0" * 32
+              + b"\r\nContent-Length: 0\r\n\r\n")
+
+    def __init__(self):
+        self.holds, self.socket = [], socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.run, args=(connection,), daemon=True).start()
+
+    def run(self, connection):
+        with connection:
+            connection.settimeout(30)
+            reader = Reader(connection)
+            try:
+                while True:
+                    request = read_head(reader)
+                    if request.method == "GET":
+                        self.holds.append(int(request.get("adit-hold")))
+                        return
+                    reader.exactly(int(request.get("content-length")))
+                    opening = not request.get("adit-carrier")
+                    connection.sendall(self.OPENED if opening else b"HTTP/1.1 204 No\r\nAdit-Version: 1\r\n\r\n")
+            except (Cut, OSError, AssertionError):
+                return
+
+    def stop(self):
+        self.socket.close()
+
+
+def test_cut_polls_are_held_shorter(own):
+    """A poll that is cut is asked for again with half the hold, 20 s, 10 s, 5 s and no less, until there were six."""
+    cutting = own.keep(CuttingServer())
+    adit = own.http(None, 1, "--name", "shop", "--carrier", "poll",
+                    common=["--server", f"http://127.0.0.1:{cutting.port}", "--log-format", "json"])
+    adit.wait_event("down")
+    first = cutting.holds[:cutting.holds.index(5000) + 4]
+    assert first == sorted(first, reverse=True) and set(first) == {20000, 10000, 5000}, first

@@ -275,6 +275,85 @@ static void wrong_polls(void)
 	CU_ASSERT(says(&v, "410 "));
 }
 
+static void body_with_a_poll(void)
+{
+	struct half_script v;
+	struct side x;
+
+	begin(&x);
+	for (unsigned i = 0; i < 2; i++) { /* with a number, and without */
+		struct head h;
+
+		script_init(&v);
+		head_init(&h);
+		script_fields(&h.fields, i ? "" : "adit-seq=0 adit-hold=20000");
+		poll_answered_poll(x.c, &v.half, &h);
+		head_free(&h);
+		CU_ASSERT_EQUAL(v.credit, 1);
+		half_body(&v.half, (const uint8_t *)"b", 1);
+		CU_ASSERT(says(&v, "400 ") && v.ended);
+		CU_ASSERT_EQUAL(v.aborted, ADIT_ERR_ENOUGH);
+		CU_ASSERT_PTR_NULL(v.half.peer);
+		loop_settle(x.loop);
+	}
+	end(&x);
+}
+
+static void without_acks(void)
+{
+	struct half_script v;
+	char fields[64];
+	struct side x;
+
+	begin(&x);
+	for (unsigned i = 0; i < POLL_AHEAD; i++) {
+		put(&x, "hello");
+		snprintf(fields, sizeof(fields), "adit-seq=%u adit-hold=20000", i);
+		poll_for(&x, &v, fields);
+		CU_ASSERT(gives(&v, i, 5));
+	}
+	put(&x, "hello");
+	poll_for(&x, &v, "adit-seq=8 adit-hold=20000");
+	CU_ASSERT(says(&v, "400 "));
+	poll_for(&x, &v, "adit-seq=8 adit-ack=1 adit-hold=20000");
+	CU_ASSERT(gives(&v, 8, 5));
+	poll_for(&x, &v, "adit-seq=9 adit-ack=0 adit-hold=20000"); /* late: what was acknowledged is so */
+	CU_ASSERT(says(&v, "400 "));
+	end(&x);
+}
+
+static void unread_answers(void)
+{
+	struct half_script v[POLL_REQUESTS_MAX + 1], more;
+	struct side x;
+	struct head h;
+
+	begin(&x);
+	put(&x, "hello");
+	for (unsigned i = 0; i <= POLL_REQUESTS_MAX; i++) {
+		script_init(&v[i]);
+		head_init(&h);
+		script_fields(&h.fields, "adit-seq=0");
+		poll_answered_poll(x.c, &v[i].half, &h);
+		head_free(&h);
+		if (v[i].half.peer)
+			half_end(&v[i].half, NULL);
+		loop_settle(x.loop);
+		CU_ASSERT(says(&v[i], i < POLL_REQUESTS_MAX ? "200 " : "429 "));
+	}
+	script_grant(&v[0], 5);
+	CU_ASSERT(v[0].ended);
+	loop_settle(x.loop);
+	poll_for(&x, &more, "adit-seq=0");
+	CU_ASSERT(gives(&more, 0, 5));
+	stream_free(&x.s);
+	loop_settle(x.loop);
+	for (unsigned i = 1; i < POLL_REQUESTS_MAX; i++)
+		script_grant(&v[i], 5);
+	CU_ASSERT(v[POLL_REQUESTS_MAX - 1].ended);
+	end(&x);
+}
+
 /* ---- relays */
 
 static void relays_in_any_order(void)
@@ -350,6 +429,49 @@ static void slow_owner(void)
 	x.idle = false;
 	loop_settle(x.loop);
 	CU_ASSERT(says(&v[3], "204 ") && says(&v[4], "204 "));
+	end(&x);
+}
+
+static void far_relays(void)
+{
+	struct half_script v;
+	struct side x;
+
+	begin(&x);
+	relay(&x, &v, "adit-seq=8", "far");
+	CU_ASSERT(says(&v, "400 "));
+	relay(&x, &v, "adit-seq=18446744073709551614", "far");
+	CU_ASSERT(says(&v, "400 "));
+	relay(&x, &v, "adit-seq=7", "near");
+	CU_ASSERT(says(&v, "204 "));
+	end(&x);
+}
+
+static void unread_relays(void)
+{
+	static char big[POLL_MESSAGE_MAX + 1];
+	const unsigned fit = POLL_UNREAD_MAX / POLL_MESSAGE_MAX;
+	struct half_script v;
+	char fields[32];
+	struct side x;
+
+	begin(&x);
+	x.idle = true;
+	memset(big, 'x', POLL_MESSAGE_MAX);
+	for (unsigned i = 0; i <= fit; i++) {
+		snprintf(fields, sizeof(fields), "adit-seq=%u", i);
+		relay(&x, &v, fields, big);
+		CU_ASSERT_EQUAL(says(&v, "503 "), i == fit);
+		if (v.half.peer) /* its asker goes, and what it brought stays */
+			half_abort(&v.half, ADIT_ERR_ABANDONED);
+		loop_settle(x.loop);
+	}
+	x.idle = false;
+	stream_pause(x.s, false);
+	loop_settle(x.loop);
+	relay(&x, &v, fields, big);
+	CU_ASSERT(says(&v, "204 "));
+	CU_ASSERT_EQUAL(x.got.len, (fit + 1) * POLL_MESSAGE_MAX);
 	end(&x);
 }
 
@@ -448,6 +570,11 @@ static const struct unit_test tests[] = {
 	{"when the hold ends there is a 204, and the number stays", hold_ends},
 	{"a message is sent as its reader takes it", slow_reader},
 	{"polls that make no sense get a 400, and change nothing", wrong_polls},
+	{"a poll with a body is refused, and the rest of it not wanted", body_with_a_poll},
+	{"who acknowledges nothing gets so much and no more", without_acks},
+	{"answers that are not read count among a carrier's requests", unread_answers},
+	{"a relay too far ahead is refused", far_relays},
+	{"with much unread no relay is taken, whoever goes", unread_relays},
 	{"relays in any order, and twice, are read in order, and once", relays_in_any_order},
 	{"a relay that was cut counts only when it comes again", cut_relay_is_nothing},
 	{"a relay of more than a message is refused", too_big},

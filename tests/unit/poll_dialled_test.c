@@ -192,6 +192,25 @@ static void open_carrier(struct side *x)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(x->s);
 }
 
+static void stop(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* Lets timers run until adit has asked, a second at most. */
+static void wait_told(struct side *x)
+{
+	struct timer t;
+
+	timer_init(&t, x->loop, stop, x->loop);
+	for (int i = 0; i < 100 && !*x->told; i++) {
+		timer_set(&t, 10);
+		loop_run(x->loop);
+	}
+	timer_stop(&t);
+	loop_settle(x->loop);
+}
+
 /* ---- */
 
 static void opening(void)
@@ -220,6 +239,15 @@ static void refusals(void)
 		{"HTTP/1.1 401 No\r\nAdit-Version: 1\r\nContent-Length: 8\r\n\r\nbad one\n", "bad one ", ADIT_ERR_AUTH, true},
 		{"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\npage", "the first relay was answered with 401", ADIT_ERR_AUTH, false},
 		{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage", "the first relay was answered with 200", ADIT_ERR_PROTO, false},
+		{"HTTP/1.1 426 No\r\nAdit-Version: 2\r\nContent-Length: 4\r\n\r\npage",
+		 "the server speaks version 2, this adit version 1: update adit", ADIT_ERR_VERSION, true},
+		{"HTTP/1.1 426 No\r\nAdit-Version: 0.9\r\nContent-Length: 0\r\n\r\n",
+		 "the server speaks version 0, this adit version 1: update the server", ADIT_ERR_VERSION, true},
+		{"HTTP/1.1 426 No\r\nAdit-Version: x\r\nContent-Length: 0\r\n\r\n",
+		 "the server and this adit speak different versions: update the older one", ADIT_ERR_VERSION, true},
+		{"HTTP/1.1 426 No\r\nAdit-Version: 1.2\r\nContent-Length: 7\r\n\r\nupgrade", "upgrade", ADIT_ERR_PROTO, true},
+		{"HTTP/1.1 426 No\r\nContent-Length: 4\r\n\r\npage",
+		 "the first relay was answered with 426", ADIT_ERR_PROTO, false},
 		{"HTTP/1.1 201 OK\r\nAdit-Version: 1\r\nAdit-Carrier: 12\r\nContent-Length: 0\r\n\r\n",
 		 "the first relay was answered with 201", ADIT_ERR_PROTO, true},
 		{"HTTP/1.1 201 OK\r\nAdit-Carrier: " ID "\r\nContent-Length: 0\r\n\r\n",
@@ -290,6 +318,62 @@ static void foreign_answers(void)
 	end(&x);
 }
 
+/* Another answer, then a message, so that failures are none in a row. */
+static void answer_and_message(struct side *x, int status, unsigned seq, const char *line)
+{
+	char text[160];
+
+	forget(x);
+	snprintf(text, sizeof(text), "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n", status);
+	answer(x, text);
+	CU_ASSERT_STRING_EQUAL(x->told, "");
+	wait_told(x);
+	CU_ASSERT(told(x, "GET ", line));
+	forget(x);
+	snprintf(text, sizeof(text),
+	         "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: %u\r\nContent-Length: 2\r\n\r\nhi", seq);
+	answer(x, text);
+	CU_ASSERT(told(x, "GET ", line));
+}
+
+static void shorter_holds(void)
+{
+	struct side x;
+
+	open_carrier(&x);
+	CU_ASSERT(told(&x, "GET ", "adit-hold: 20000\r\n"));
+	answer_and_message(&x, 403, 0, "adit-hold: 20000\r\n"); /* not for its length */
+	answer_and_message(&x, 502, 1, "adit-hold: 10000\r\n");
+	answer_and_message(&x, 504, 2, "adit-hold: 5000\r\n");
+	answer_and_message(&x, 504, 3, "adit-hold: 5000\r\n");
+	CU_ASSERT_EQUAL(x.end, 0);
+	end(&x);
+}
+
+static void another_message(void)
+{
+	static const char *const numbers[] = {
+		"", "Adit-Seq: 0\r\n", "Adit-Seq: 2\r\n", "Adit-Seq: 18446744073709551615\r\n",
+	};
+	char text[160];
+	struct side x;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		open_carrier(&x);
+		answer(&x, "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\nAdit-Seq: 0\r\nContent-Length: 2\r\n\r\nhi");
+		forget(&x);
+		snprintf(text, sizeof(text),
+		         "HTTP/1.1 200 OK\r\nAdit-Version: 1\r\n%sContent-Length: 2\r\n\r\nno", numbers[i]);
+		answer(&x, text);
+		CU_ASSERT_STRING_EQUAL(x.told, ""); /* not at once */
+		wait_told(&x);
+		CU_ASSERT(told(&x, "GET ", "adit-seq: 1\r\nadit-ack: 1\r\n"));
+		CU_ASSERT_EQUAL(x.got.len, 2);
+		CU_ASSERT_EQUAL(x.end, 0);
+		end(&x);
+	}
+}
+
 static void relays_together(void)
 {
 	struct iovec v[2] = {{(void *)(uintptr_t)"ab", 2}, {(void *)(uintptr_t)"cd", 2}};
@@ -330,6 +414,8 @@ static const struct unit_test tests[] = {
 	{"a poll that is not held is not repeated at once", not_held},
 	{"aditd's 410 is the end of the carrier", gone},
 	{"an ingress's refusal is not the end", foreign_answers},
+	{"502 and 504 halve the hold, 20 s, 10 s, 5 s and no less", shorter_holds},
+	{"a message that was not asked for is no answer, and not asked past at once", another_message},
 	{"what is written together is relayed together, once", relays_together},
 	{"a cancelled attempt tells nobody", cancelled},
 };
