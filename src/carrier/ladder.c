@@ -103,7 +103,7 @@ static void finish_failed(void *arg)
 	release(l);
 }
 
-/* Nothing that another rung could do better: aditd itself has spoken, or nobody is there. */
+/* Nothing that another rung could do better: aditd itself has spoken, nobody is there, or the proxy says no. */
 static bool is_final(const struct carrier_result *r)
 {
 	switch (r->err) {
@@ -114,6 +114,7 @@ static bool is_final(const struct carrier_result *r)
 	case ADIT_ERR_RESOLVE:
 	case ADIT_ERR_REFUSED:
 	case ADIT_ERR_UNREACHABLE:
+	case ADIT_ERR_PROXY: /* and it may count wrong passwords */
 		return !r->status;
 	default:
 		return false;

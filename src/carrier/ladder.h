@@ -13,7 +13,8 @@
  * others follow.
  * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
  * are dropped. A refusal that is aditd's own word (401, 403, 429, 503
- * with Adit-Version) ends the climb at once, and so does a server that nobody answers for.
+ * with Adit-Version) ends the climb at once, and so does a server that nobody answers for, or a
+ * proxy that does not let us through. A certificate that is not accepted does not: an ingress may choose it by ALPN.
  * Invariant: a carrier that is not allowed is never tried.
  */
 #ifndef ADIT_CARRIER_LADDER_H
