@@ -73,6 +73,9 @@ void carrier_host(char out[CARRIER_HOST_MAX], const char *server_name, uint16_t 
 
 /** For the kinds: fills `h` (initialised) with the request for /_adit/v1/LINKID/kind. 0 or ADIT_ERR_NOMEM. */
 int carrier_request(struct head *h, const struct carrier_target *t, const char *kind, const char *protocol);
+/** May a WebSocket begin behind this answer, as far as HTTP/1.1 and HTTP/2 judge alike? No extension or protocol was
+ *  offered, so none may have been chosen (RFC 6455 section 4.1, points 5 and 6). */
+bool carrier_plain_websocket(const struct head *h);
 /** What a refusal's status means, and the seconds of its Retry-After (0 = none). */
 int carrier_err_of_status(int status);
 unsigned carrier_retry_after(const struct head *h);

@@ -24,6 +24,12 @@ int carrier_err_of_status(int status)
 	}
 }
 
+bool carrier_plain_websocket(const struct head *h)
+{
+	return !fields_has(&h->fields, STR("sec-websocket-extensions")) &&
+	       !fields_has(&h->fields, STR("sec-websocket-protocol"));
+}
+
 unsigned carrier_retry_after(const struct head *h)
 {
 	uint64_t seconds;

@@ -83,14 +83,14 @@ static void end(struct carrier_attempt *a, int err, const char *detail)
 
 /* ---- the answer */
 
-/* The 101 must be for what was asked (RFC 6455 section 4.1, points 2 to 4). */
+/* The 101 must be for what was asked (RFC 6455 section 4.1, points 2 to 6). */
 static bool accepted(const struct carrier_attempt *a, const struct head *h)
 {
 	char want[WS_ACCEPT_TEXT];
 
 	if (!a->websocket)
 		return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit"));
-	return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket")) &&
+	return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket")) && carrier_plain_websocket(h) &&
 	       ws_accept_for(a->key, WS_KEY_TEXT - 1, want) == 0 &&
 	       str_eq(fields_get(&h->fields, STR("sec-websocket-accept")), str_of(want));
 }
@@ -148,7 +148,10 @@ static void parse(struct carrier_attempt *a, const uint8_t *p, size_t n)
 	err = h1_parse(a->parser, p, n, &used);
 	if (err) {
 		end(a, ADIT_ERR_PROTO, h1_error_detail(a->parser));
-	} else if (a->status == 101 && !a->err) {
+	} else if (a->status == 101 && a->err) {
+		a->status = 0; /* neither a yes nor a refusal */
+		end(a, a->err, "its 101 is not for what was asked");
+	} else if (a->status == 101) {
 		if (buf_add(&a->rest, p + used, n - used) < 0)
 			a->err = ADIT_ERR_NOMEM;
 		end(a, a->err, NULL);
