@@ -305,7 +305,9 @@ static bool wanted(const struct ladder *l, enum rung_kind k)
 
 static void start_rung(struct rung *r)
 {
-	timer_set(&r->ladder->patience, LADDER_PATIENCE_MS);
+	const struct ladder_options *o = &r->ladder->o;
+
+	timer_set(&r->ladder->patience, o->begin == LADDER_POLL ? LADDER_PATIENCE_POLL_MS : LADDER_PATIENCE_MS);
 	dial_rung(r);
 }
 
