@@ -12,7 +12,8 @@ import time
 import pytest
 
 from harness import ADIT, DOMAIN, TOKENS, environment, openssl
-from test_out import Proxy
+from test_carriers import h2_status
+from test_out import Proxy, start
 from wire import eventually
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -256,6 +257,115 @@ def test_wrong_websocket_version(own, world):
                      f"Authorization: Bearer {TOKENS['alice']}\r\n\r\n".encode())
         answer = visitor.read()
     assert answer.status == 400 and answer.get("sec-websocket-version") == "13" and answer.get("adit-version") == "1"
+
+
+def relay(peer, port, first=b""):
+    """Passes everything between `peer` and that port, until one side ends."""
+    with socket.create_connection(("127.0.0.1", port)) as far:
+        far.sendall(first)
+
+        def back():
+            try:
+                while data := far.recv(65536):
+                    peer.sendall(data)
+                peer.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+        threading.Thread(target=back, daemon=True).start()
+        while data := peer.recv(65536):
+            far.sendall(data)
+
+
+def auto(own, server, port, folder, **more):
+    return own.http(server, 1, "--name", "shop", "--state-dir", own.folder / "state", folder=folder, common=[
+        "--server", f"https://127.0.0.1:{port}", "--server-name", DOMAIN, "--ca", server.authority.ca,
+        "--log-format", "json"], **more)
+
+
+def test_silent_rung(own):
+    """0 s: HTTP/2 is picked, and nothing said. 2 s: the next rung starts beside it, and carries."""
+    server = own.server()
+
+    def serve(peer):
+        if peer.selected_alpn_protocol() == "h2":
+            peer.recv(65536)
+            time.sleep(20)
+        else:
+            relay(peer, server.plain_port)
+
+    ingress = own.keep(Hostile(serve, tls(server, "h2", "http/1.1")))
+    began = time.monotonic()
+    auto(own, server, ingress.port, "adit").wait_event("published", carrier="ws-h1")
+    assert 1.9 < time.monotonic() - began < 4.5
+
+
+def test_poll_is_remembered(own):
+    """Where Upgrades get no answer, the first start waits 2 s before it polls; the second knows better. When Upgrades
+    pass again, they win."""
+    server = own.server()
+    mended = threading.Event()
+
+    def serve(peer):
+        head = head_of(peer)
+        if b"upgrade:" in head.lower() and not mended.is_set():
+            time.sleep(20)
+        else:
+            relay(peer, server.plain_port, head)
+
+    ingress = own.keep(Hostile(serve, tls(server, "http/1.1")))
+    for folder, least, most in (("first", 1.9, 4.5), ("second", 0.2, 1.8)):
+        began = time.monotonic()
+        adit = auto(own, server, ingress.port, folder)
+        adit.wait_event("published", carrier="poll")
+        assert least < time.monotonic() - began < most
+        adit.kill()
+    mended.set()
+    auto(own, server, ingress.port, "third").wait_event("published", carrier="ws-h1")
+
+
+@pytest.mark.parametrize("allowed, carrier", [
+    (["ws-h2"], "ws-h2"), (["ws-h1", "poll"], "ws-h1"), (["poll", "ws-h2"], "ws-h2"), (["poll"], "poll"),
+    (["direct", "poll"], "direct"),
+])
+def test_allowed_carriers(own, allowed, carrier):
+    """`carriers` of the configuration: the best of those, and no word on others."""
+    adit = start(own, own.server(), 1, "none", carriers=allowed)
+    record = adit.wait_event("published")
+    assert record["carrier"] == carrier and record["why"] == ""
+    adit.stop()
+
+
+def test_limit_of_links_is_one(own):
+    """A token that has all the links it may have gets the same 429 whatever carrier it asks for."""
+    server = own.server()
+    token = f"Authorization: Bearer {TOKENS['alice']}\r\n"
+    visitors = []
+
+    def ask(number, kind, *fields, method="GET"):
+        visitor = server.visit()
+        visitors.append(visitor)
+        text = "".join(f"{f}\r\n" for f in fields)
+        visitor.send(f"{method} /_adit/v1/{number:032x}/{kind} HTTP/1.1\r\nHost: {DOMAIN}\r\n{token}{text}\r\n"
+                     .encode())
+        return visitor.head()
+
+    direct = ("Connection: Upgrade", "Upgrade: adit")
+    websocket = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    for number in range(1000):
+        answer = ask(number, "direct", *direct)
+        if answer.status != 101:
+            break
+    others = [ask(2000, "direct", *direct), ask(2001, "ws", *websocket),
+              ask(2002, "relay", "Content-Length: 0", method="POST")]
+    assert number >= 1 and [a.status for a in [answer, *others]] == [429] * 4
+    assert {a.get("retry-after") for a in others} == {"5"} and {a.get("adit-version") for a in others} == {"1"}
+    assert h2_status(server.plain_port, (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"),
+                     (":path", f"/_adit/v1/{2003:032x}/ws"), (":authority", DOMAIN), ("sec-websocket-version", "13"),
+                     ("authorization", "Bearer " + TOKENS["alice"])) == 429
+    for visitor in visitors:
+        visitor.close()
 
 
 # ---- certificates
