@@ -170,6 +170,19 @@ def test_wrong_101(own, world, field):
     adit.stop()
 
 
+def test_refusal_without_its_body(own, world):
+    """A refusal's head decides, though an ingress keeps its body back."""
+    def serve(peer):
+        head_of(peer)
+        peer.sendall(b"HTTP/1.1 401 No\r\nAdit-Version: 1\r\nContent-Length: 30\r\n\r\nthis token is ")
+        peer.recv(1)
+
+    ingress = own.keep(Hostile(serve, tls(world.server, "http/1.1")))
+    adit = through(own, world.server, ingress.port, "ws-h1")
+    assert adit.wait_event("refused")["status"] == 401
+    assert adit.wait() != 0
+
+
 def test_interim_flood(own, world):
     """An ingress that says 103 for ever costs an attempt its budget, and no memory."""
     def flood(peer):
