@@ -76,6 +76,9 @@ int carrier_request(struct head *h, const struct carrier_target *t, const char *
 /** What an answer that refuses means: that of its status, or ADIT_ERR_VERSION when it is aditd's 426 and its version
  *  does not fit; then `detail` says so, else it stays. */
 int carrier_err_of_answer(const struct head *h, char detail[CARRIER_DETAIL_MAX + 1]);
+/** May a WebSocket begin behind this answer, as far as HTTP/1.1 and HTTP/2 judge alike? No extension or protocol was
+ *  offered, so none may have been chosen (RFC 6455 section 4.1, points 5 and 6). */
+bool carrier_plain_websocket(const struct head *h);
 /** What a refusal's status means, and the seconds of its Retry-After (0 = none). */
 int carrier_err_of_status(int status);
 unsigned carrier_retry_after(const struct head *h);

@@ -31,7 +31,7 @@ struct half_stream {
 	bool end_read;      /* the owner has been told how it ended */
 	int aborted;        /* why the peer gave up, 0 = it did not */
 	bool paused, short_write, spoilt;
-	struct task tell_readable, tell_writable;
+	struct task tell_readable, tell_writable, tell_leaving;
 	void (*on_stop)(void *arg);
 	void *on_stop_arg;
 };
@@ -82,6 +82,13 @@ static void on_writable(void *arg)
 		return;
 	hs->short_write = false;
 	hs->base.handler->writable(hs->base.owner);
+}
+
+static void on_leaving(void *arg)
+{
+	struct half_stream *hs = arg;
+
+	stream_leave(&hs->base);
 }
 
 /* ---- the peer speaks */
@@ -262,6 +269,7 @@ static void half_stream_stop(struct stream *s)
 	/* last: the peer may have answered */
 	task_cancel(s->loop, &hs->tell_readable);
 	task_cancel(s->loop, &hs->tell_writable);
+	task_cancel(s->loop, &hs->tell_leaving);
 	if (hs->on_stop)
 		hs->on_stop(hs->on_stop_arg);
 }
@@ -310,6 +318,7 @@ struct stream *half_stream_new(struct loop *l, struct half *peer, const struct a
 	hs->paused = true;
 	hs->tell_readable = (struct task){.run = on_readable, .arg = hs};
 	hs->tell_writable = (struct task){.run = on_writable, .arg = hs};
+	hs->tell_leaving = (struct task){.run = on_leaving, .arg = hs};
 	half_link(&hs->half, peer);
 	hs->granted = HALF_STREAM_BUFFER;
 	half_credit(&hs->half, HALF_STREAM_BUFFER);
@@ -319,6 +328,11 @@ struct stream *half_stream_new(struct loop *l, struct half *peer, const struct a
 struct half *half_stream_half(struct stream *s)
 {
 	return &of_stream(s)->half;
+}
+
+void half_stream_leave(struct stream *s)
+{
+	task_post(s->loop, &of_stream(s)->tell_leaving);
 }
 
 void half_stream_on_stop(struct stream *s, void (*fn)(void *arg), void *arg)

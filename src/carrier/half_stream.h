@@ -26,6 +26,8 @@ typedef void half_stream_answered_fn(void *arg, const struct head *h, bool bodyl
 struct stream *half_stream_new(struct loop *l, struct half *peer, const struct address *peer_address,
                                half_stream_answered_fn *answered, void *arg);
 struct half *half_stream_half(struct stream *s);
+/** Says that the connection below should be left soon: the owner learns it (stream_leaving) from a task. */
+void half_stream_leave(struct stream *s);
 /** `fn` is called when the stream is freed, from within stream_free: to end what was set up for it alone. */
 void half_stream_on_stop(struct stream *s, void (*fn)(void *arg), void *arg);
 

@@ -103,7 +103,7 @@ static void finish_failed(void *arg)
 	release(l);
 }
 
-/* Nothing that another rung could do better: aditd itself has spoken, or nobody is there. */
+/* Nothing that another rung could do better: aditd itself has spoken, nobody is there, or the proxy says no. */
 static bool is_final(const struct carrier_result *r)
 {
 	switch (r->err) {
@@ -115,6 +115,7 @@ static bool is_final(const struct carrier_result *r)
 	case ADIT_ERR_RESOLVE:
 	case ADIT_ERR_REFUSED:
 	case ADIT_ERR_UNREACHABLE:
+	case ADIT_ERR_PROXY: /* and it may count wrong passwords */
 		return !r->status;
 	default:
 		return false;
@@ -305,7 +306,9 @@ static bool wanted(const struct ladder *l, enum rung_kind k)
 
 static void start_rung(struct rung *r)
 {
-	timer_set(&r->ladder->patience, LADDER_PATIENCE_MS);
+	const struct ladder_options *o = &r->ladder->o;
+
+	timer_set(&r->ladder->patience, o->begin == LADDER_POLL ? LADDER_PATIENCE_POLL_MS : LADDER_PATIENCE_MS);
 	dial_rung(r);
 }
 

@@ -10,10 +10,12 @@
  *   POLL    h2, http/1.1                                        poll
  *
  * When a carrier has worked at this server before, the climb begins at its rung (ws-h2: FIRST without adit/1), and the
- * others follow.
+ * others follow. poll is no place to begin, for every other one is better: the rungs are the same, and follow each
+ * other faster.
  * The next rung starts when one fails, or after LADDER_PATIENCE_MS beside it; the first that carries wins and the others
  * are dropped. A refusal that is aditd's own word (401, 403, 429, 503 with Adit-Version; 426 with another one) ends the
- * climb at once, and so does a server that nobody answers for.
+ * climb at once, and so does a server that nobody answers for, or a proxy that does not let us through. A certificate
+ * that is not accepted does not: an ingress may choose it by ALPN.
  * Invariant: a carrier that is not allowed is never tried.
  */
 #ifndef ADIT_CARRIER_LADDER_H
@@ -24,6 +26,9 @@
 #include "io/dial.h"
 
 #define LADDER_PATIENCE_MS 2000
+/** The same where only poll worked before: better carriers keep a start of so much and win when they work again, and
+ *  where they are silent still, nobody waits for them. */
+#define LADDER_PATIENCE_POLL_MS 250
 /** What is kept of why better carriers did not work. */
 #define LADDER_WHY_MAX 512
 

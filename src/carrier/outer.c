@@ -24,7 +24,7 @@ struct outer {
 	struct budget budget;
 	struct buf out;
 	struct task flush, tell, free;
-	bool ready_told;
+	bool ready_told, leaving_told;
 	int lost;
 	char detail[160];
 };
@@ -85,6 +85,15 @@ static void flush(void *arg)
 	}
 }
 
+static void tell_leaving(struct outer *o)
+{
+	if (o->lost || o->leaving_told || !o->ready_told || !h2_leaving(o->h2))
+		return;
+	o->leaving_told = true;
+	if (o->events->leaving)
+		o->events->leaving(o->owner);
+}
+
 static void on_readable(void *owner)
 {
 	struct outer *o = owner;
@@ -108,6 +117,7 @@ static void on_readable(void *owner)
 			o->ready_told = true;
 			o->events->ready(o->owner);
 		}
+		tell_leaving(o);
 	}
 	loop_return(o->loop, block);
 	if (!o->lost)

@@ -21,6 +21,8 @@ struct outer_events {
 	void (*ready)(void *owner);
 	/* The connection has ended; the owner frees it. Its halves have been aborted. */
 	void (*gone)(void *owner, int err, const char *detail);
+	/* GOAWAY has come: requests that run go on, new ones are not taken. Once, after `ready`; may be NULL. */
+	void (*leaving)(void *owner);
 };
 
 /** Takes over the stream. NULL: out of memory. */

@@ -52,6 +52,12 @@ int carrier_err_of_answer(const struct head *h, char detail[CARRIER_DETAIL_MAX +
 	return ADIT_ERR_VERSION;
 }
 
+bool carrier_plain_websocket(const struct head *h)
+{
+	return !fields_has(&h->fields, STR("sec-websocket-extensions")) &&
+	       !fields_has(&h->fields, STR("sec-websocket-protocol"));
+}
+
 unsigned carrier_retry_after(const struct head *h)
 {
 	uint64_t seconds;

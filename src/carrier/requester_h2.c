@@ -158,7 +158,7 @@ static void on_gone(void *owner, int err, const char *detail)
 	requester_go_on(r);
 }
 
-static const struct outer_events events = {on_ready, on_gone};
+static const struct outer_events events = {on_ready, on_gone, NULL};
 
 struct connection_h2 *connection_h2_new(struct requester *r, struct stream *s)
 {

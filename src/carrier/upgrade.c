@@ -71,11 +71,14 @@ static void finish(void *arg)
 	release(a);
 }
 
+/* What a refusal's head has said stays so, however its body ends. */
 static void end(struct carrier_attempt *a, int err, const char *detail)
 {
-	a->err = err;
-	if (detail)
-		snprintf(a->detail, sizeof(a->detail), "%s", detail);
+	if (!a->err) {
+		a->err = err;
+		if (detail)
+			snprintf(a->detail, sizeof(a->detail), "%s", detail);
+	}
 	if (a->stream)
 		stream_pause(a->stream, true);
 	task_post(a->loop, &a->finish);
@@ -83,14 +86,14 @@ static void end(struct carrier_attempt *a, int err, const char *detail)
 
 /* ---- the answer */
 
-/* The 101 must be for what was asked (RFC 6455 section 4.1, points 2 to 4). */
+/* The 101 must be for what was asked (RFC 6455 section 4.1, points 2 to 6). */
 static bool accepted(const struct carrier_attempt *a, const struct head *h)
 {
 	char want[WS_ACCEPT_TEXT];
 
 	if (!a->websocket)
 		return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("adit"));
-	return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket")) &&
+	return str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket")) && carrier_plain_websocket(h) &&
 	       ws_accept_for(a->key, WS_KEY_TEXT - 1, want) == 0 &&
 	       str_eq(fields_get(&h->fields, STR("sec-websocket-accept")), str_of(want));
 }
@@ -105,10 +108,13 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 	a->status = h->status;
 	a->ours = fields_has(&h->fields, STR("adit-version"));
 	a->retry_after = carrier_retry_after(h);
-	if (h->status == 101 && !accepted(a, h))
-		a->err = ADIT_ERR_PROTO;
-	else if (h->status != 101)
+	if (h->status != 101) {
 		a->err = carrier_err_of_answer(h, a->detail);
+	} else if (!accepted(a, h)) {
+		a->err = ADIT_ERR_PROTO;
+		a->status = 0; /* neither a yes nor a refusal */
+		snprintf(a->detail, sizeof(a->detail), "its 101 is not for what was asked");
+	}
 	return 0;
 }
 
@@ -150,10 +156,10 @@ static void parse(struct carrier_attempt *a, const uint8_t *p, size_t n)
 	err = h1_parse(a->parser, p, n, &used);
 	if (err) {
 		end(a, ADIT_ERR_PROTO, h1_error_detail(a->parser));
-	} else if (a->status == 101 && !a->err) {
-		if (buf_add(&a->rest, p + used, n - used) < 0)
-			a->err = ADIT_ERR_NOMEM;
+	} else if (a->answered && !a->status) {
 		end(a, a->err, NULL);
+	} else if (a->status == 101) {
+		end(a, buf_add(&a->rest, p + used, n - used), NULL);
 	}
 }
 

@@ -99,6 +99,13 @@ static void lower_writable(void *owner)
 	w->base.handler->writable(w->base.owner);
 }
 
+static void lower_leaving(void *owner)
+{
+	struct ws *w = owner;
+
+	stream_leave(&w->base);
+}
+
 /* ---- the stream */
 
 static void ws_finish(struct stream *s)
@@ -179,6 +186,8 @@ struct stream *ws_new(struct stream **lower, enum ws_side side, struct buf *rest
 	w->lower = *lower;
 	*lower = NULL;
 	stream_own(w->lower, &lower_handler, w);
+	stream_on_leaving(w->lower, lower_leaving);
+	w->base.left = stream_leaving(w->lower);
 	stream_pause(w->lower, true);
 	return &w->base;
 }

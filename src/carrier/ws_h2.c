@@ -18,6 +18,7 @@ struct carrier_attempt {
 	struct loop *loop;
 	struct outer *outer;
 	struct stream *bytes; /* the half_stream, until it is given away */
+	struct stream *below; /* the same, until it is freed */
 	struct head request;
 	struct timer timer;
 	struct task finish, free;
@@ -51,6 +52,7 @@ static void on_released(void *arg)
 {
 	struct carrier_attempt *a = arg;
 
+	a->below = NULL;
 	if (a->given)
 		drop(a);
 }
@@ -95,11 +97,16 @@ static void on_answer(void *arg, const struct head *h, bool bodyless)
 	a->status = h->status;
 	a->ours = fields_has(&h->fields, STR("adit-version"));
 	a->retry_after = carrier_retry_after(h);
-	snprintf(text, sizeof(text), "the extended CONNECT was answered with %d", h->status);
-	if (h->status == 101)
+	snprintf(text, sizeof(text), "the extended CONNECT was answered with %d: %s", h->status,
+	         err_text(carrier_err_of_status(h->status)));
+	if (h->status == 101 && carrier_plain_websocket(h)) {
 		end(a, 0, "");
-	else
+	} else if (h->status == 101) {
+		a->status = 0; /* neither a yes nor a refusal */
+		end(a, ADIT_ERR_PROTO, "its 200 is for a WebSocket that was not asked for");
+	} else {
 		end(a, carrier_err_of_answer(h, text), text);
+	}
 }
 
 static void on_ready(void *owner)
@@ -115,9 +122,10 @@ static void on_ready(void *owner)
 	half = outer_ask(a->outer, &err);
 	a->bytes = half ? half_stream_new(a->loop, half, &outer_stream(a->outer)->peer, on_answer, a) : NULL;
 	if (!a->bytes) {
-		end(a, half ? ADIT_ERR_NOMEM : err, "");
+		end(a, half ? ADIT_ERR_NOMEM : err, half ? "" : "the HTTP/2 connection takes no requests");
 		return;
 	}
+	a->below = a->bytes;
 	half_stream_on_stop(a->bytes, on_released, a);
 	half_head(half_stream_half(a->bytes), &a->request, false);
 }
@@ -131,7 +139,16 @@ static void on_gone(void *owner, int err, const char *detail)
 		end(a, err, *detail ? detail : "the HTTP/2 connection ended before an answer");
 }
 
-static const struct outer_events outer_events = {on_ready, on_gone};
+/* The stream goes on; whoever holds the carrier is told. */
+static void on_leaving(void *owner)
+{
+	struct carrier_attempt *a = owner;
+
+	if (a->below)
+		half_stream_leave(a->below);
+}
+
+static const struct outer_events outer_events = {on_ready, on_gone, on_leaving};
 
 static void on_timeout(void *arg)
 {

@@ -48,12 +48,16 @@ static void drop_credentials(struct conf_client *c)
 	c->proxy_credentials = NULL;
 }
 
-/* RFC 7617: base64 of USER:PASSWORD, which in a URL may be percent-encoded. */
+/* RFC 7617: base64 of USER:PASSWORD, which in a URL may be percent-encoded; the colon also stands behind a user name
+ * without password. */
 static int set_credentials(struct conf_client *c, struct str user, struct conf_error *e)
 {
-	char plain[CREDENTIALS_MAX];
-	size_t n = percent_decode(user, plain), size = 4 * ((n + 2) / 3) + 1;
+	char plain[CREDENTIALS_MAX + 1];
+	size_t n = percent_decode(user, plain), size;
 
+	if (n && !memchr(user.p, ':', user.n))
+		plain[n++] = ':';
+	size = 4 * ((n + 2) / 3) + 1;
 	if (!n)
 		return conf_say(e, "found a user name or password that is too long or wrongly encoded, wanted %s", proxy_wanted);
 	c->proxy_credentials = malloc(size);
@@ -90,7 +94,7 @@ int conf_set_proxy(struct conf_client *c, struct str text, struct conf_error *e)
 	drop_credentials(c);
 	if (str_eq(text, STR("none")))
 		return conf_replace(&c->proxy, text, e);
-	if (!str_starts(text, STR("http://")))
+	if (text.n < 7 || !str_eq_nocase((struct str){text.p, 7}, STR("http://")))
 		return conf_say(e, "found %s, wanted %s",
 		                str_starts(text, STR("https://"))  ? "an https proxy"
 		                : str_starts(text, STR("socks"))   ? "a SOCKS proxy"

@@ -22,7 +22,9 @@ static int version_field(struct head *h)
 	return fields_add(&h->fields, STR("adit-version"), STR(CARRIER_VERSION));
 }
 
-static void answer(const struct endpoint *e, const struct visit *v, int status, const char *text, const char *retry_after)
+/* With one more field, `name` NULL for none. */
+static void answer_with(const struct endpoint *e, const struct visit *v, int status, const char *text,
+                        const char *name, const char *value)
 {
 	struct page *p = malloc(sizeof(*p));
 
@@ -35,12 +37,18 @@ static void answer(const struct endpoint *e, const struct visit *v, int status, 
 		version_field(&p->head);
 		if (status == 401)
 			fields_add(&p->head.fields, STR("www-authenticate"), STR("Bearer realm=\"adit\""));
-		if (retry_after)
-			fields_add(&p->head.fields, STR("retry-after"), str_of(retry_after));
+		if (name)
+			fields_add(&p->head.fields, str_of(name), str_of(value));
 		page_reply(p, v->asking, false);
 		page_free(p);
 	}
 	free(p);
+}
+
+static void answer(const struct endpoint *e, const struct visit *v, int status, const char *text,
+                   const char *retry_after)
+{
+	answer_with(e, v, status, text, retry_after ? "retry-after" : NULL, retry_after);
 }
 
 /* ---- an HTTP/1.1 connection becomes a carrier */
@@ -233,7 +241,7 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	} else if (a.kind == CARRIER_WS && !str_eq_nocase(protocol, STR("websocket"))) {
 		answer(e, v, 426, "this endpoint wants Upgrade: websocket; something on the way may have taken it out", NULL);
 	} else if (a.kind == CARRIER_WS && !is_version_13(h)) {
-		answer(e, v, 400, "Sec-WebSocket-Version is not 13", NULL);
+		answer_with(e, v, 400, "Sec-WebSocket-Version is not 13", "sec-websocket-version", "13"); /* section 4.2.2 */
 	} else if (e->draining) {
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
 	} else if (!acceptor_has_room(e->acceptor, t)) {

@@ -68,7 +68,7 @@ static void on_plain(struct greeting *g)
 		drop(g);
 		return;
 	}
-	if (memcmp(block, PREFACE + had, (size_t)n) != 0)
+	if (memcmp(block, &PREFACE[had], (size_t)n) != 0)
 		decide(g, false);
 	else if (g->first.len == PREFACE_LEN)
 		decide(g, true);

@@ -23,6 +23,21 @@ void stream_own(struct stream *s, const struct stream_handler *h, void *owner)
 {
 	s->handler = h;
 	s->owner = owner;
+	s->leaving = NULL;
+}
+
+void stream_on_leaving(struct stream *s, void (*fn)(void *owner))
+{
+	s->leaving = fn;
+}
+
+void stream_leave(struct stream *s)
+{
+	if (s->left)
+		return;
+	s->left = true;
+	if (s->leaving)
+		s->leaving(s->owner);
 }
 
 void stream_free(struct stream **sp)
@@ -33,6 +48,7 @@ void stream_free(struct stream **sp)
 		return;
 	*sp = NULL;
 	s->handler = NULL;
+	s->leaving = NULL;
 	s->ops->stop(s);
 	task_post_free(s->loop, &s->free_task);
 }

@@ -6,6 +6,8 @@
  *  - `readable` means a read would give something other than AGAIN; it comes again in each turn until that is read,
  *    or reading is paused. End and errors are found by reading (or writing) too, and are final.
  *  - `writable` comes once, some time after a write that took less than it was given.
+ *  - `leaving` is a hint, from the loop, at most once: the far end takes nothing new on the connection below (GOAWAY
+ *    of HTTP/2) and will end it some day. Reading and writing go on as before; who can should move to another one.
  *  - stream_free ends it: no handler is called any more; what is unsent may be lost. Memory goes at the turn's bottom,
  *    so it may be called from its own handlers.
  */
@@ -62,13 +64,25 @@ struct stream {
 	struct address peer;
 	const char *alpn; /* what TLS agreed on, "" before or when nothing; a static string */
 	bool tls;         /* this stream is TLS (not: something below it is) */
+	bool left;        /* see stream_leaving */
+	void (*leaving)(void *owner);
 };
 
 /** For implementers: fills the common part. The stream begins paused, without handler. */
 void stream_init(struct stream *s, const struct stream_ops *ops, struct loop *loop);
 
-/** Sets who is told; the stream stays paused or not as it was. */
+/** Sets who is told; the stream stays paused or not as it was. Of `leaving` nobody is told before stream_on_leaving. */
 void stream_own(struct stream *s, const struct stream_handler *h, void *owner);
+
+/** The owner wants to be told of `leaving`. What came before this call is only in stream_leaving: ask it too. */
+void stream_on_leaving(struct stream *s, void (*fn)(void *owner));
+/** Has the far end said that the connection below should be left soon? */
+static inline bool stream_leaving(const struct stream *s)
+{
+	return s->left;
+}
+/** For implementers, from the loop: it has. */
+void stream_leave(struct stream *s);
 
 /** Ends it, see the contract. Null is fine. */
 void stream_free(struct stream **s);

@@ -89,17 +89,34 @@ static struct tls_context *context_new(const SSL_METHOD *method, struct tls_erro
 	return c;
 }
 
+/* OpenSSL's own would ask at the terminal, and everything would stand still until somebody answers. */
+static int no_passphrase(char *buf, int size, int writing, void *asked)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	if (asked)
+		*(bool *)asked = true;
+	return -1;
+}
+
 static int use_certificate(struct tls_context *c, const char *certificate, const char *key, struct tls_error *e)
 {
+	bool asked = false;
+	int err = ADIT_ERR_TLS;
+
+	SSL_CTX_set_default_passwd_cb(c->ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb_userdata(c->ctx, &asked);
 	if (SSL_CTX_use_certificate_chain_file(c->ctx, certificate) != 1)
 		explain(e, "certificate", certificate);
 	else if (SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM) != 1)
-		explain(e, "key", key);
+		explain(e, asked ? "key with a passphrase, wanted one without:" : "key", key);
 	else if (SSL_CTX_check_private_key(c->ctx) != 1)
 		explain(e, "key that does not belong to the certificate:", key);
 	else
-		return 0;
-	return ADIT_ERR_TLS;
+		err = 0;
+	SSL_CTX_set_default_passwd_cb_userdata(c->ctx, NULL);
+	return err;
 }
 
 struct tls_context *tls_context_server(const char *certificate, const char *key, unsigned alpn, struct tls_error *e)

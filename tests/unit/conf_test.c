@@ -661,7 +661,10 @@ static void test_proxy_credentials(void)
 	CU_ASSERT_STRING_EQUAL(c->proxy_host, "p.test");
 	CU_ASSERT_EQUAL(c->proxy_port, 3128);
 	CU_ASSERT_STRING_EQUAL(c->proxy_credentials, "dXNlcjpwQHMvcw=="); /* user:p@s/s */
-	CU_ASSERT_EQUAL(conf_set_proxy(c, STR("http://p.test"), &e), 0);
+	CU_ASSERT_EQUAL(conf_set_proxy(c, STR("http://user@p.test"), &e), 0);
+	CU_ASSERT_STRING_EQUAL(c->proxy_credentials, "dXNlcjo="); /* user: */
+	CU_ASSERT_EQUAL(conf_set_proxy(c, STR("HTTP://p.test/"), &e), 0); /* RFC 3986 section 3.1 */
+	CU_ASSERT_STRING_EQUAL(c->proxy, "http://p.test:80");
 	CU_ASSERT_PTR_NULL(c->proxy_credentials);
 	conf_client_free(&c);
 }

@@ -84,11 +84,26 @@ static void endless_answer(void)
 	CU_ASSERT_EQUAL(r, ADIT_ERR_LIMIT);
 }
 
+static void endless_interim_answers(void)
+{
+	static const uint8_t one[] = "HTTP/1.1 100 Wait\r\n\r\n";
+	struct proxy_answer a = {0};
+	size_t used, sent = 0;
+	int r = 0;
+
+	while (!r && sent < 2 * PROXY_ANSWER_MAX) {
+		r = proxy_answer_feed(&a, one, sizeof(one) - 1, &used);
+		sent += used;
+	}
+	CU_ASSERT_EQUAL(r, ADIT_ERR_LIMIT);
+}
+
 static const struct unit_test tests[] = {
 	{"the request names the server, and carries the credentials if there are any", requests},
 	{"an answer is the same wherever it is cut, and what is behind it is left", answers},
 	{"what is no HTTP/1 answer is refused", bad_answers},
 	{"an answer without end is refused", endless_answer},
+	{"interim answers without end are refused", endless_interim_answers},
 };
 
 UNIT_MAIN("proxy_connect", tests)
