@@ -150,7 +150,7 @@ static void session_idle(void *owner)
 }
 
 const struct session_events acceptor_session_events = {
-	NULL, session_told, session_detached, session_doubted, session_lost, session_idle,
+	NULL, session_told, session_detached, session_doubted, NULL, session_lost, session_idle,
 };
 
 struct tunnel *acceptor_link(const struct acceptor *a, const char *link_id)

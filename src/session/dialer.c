@@ -12,7 +12,7 @@
 /** How soon an attempt beside a suspect carrier is repeated. */
 #define SUSPECT_AGAIN_MS 1000
 
-static const char *const aim_names[] = {"none", "new", "resume", "suspect", "climb"};
+static const char *const aim_names[] = {"none", "new", "resume", "suspect", "climb", "move"};
 
 static void start(struct dialer *d, enum aim aim);
 
@@ -257,8 +257,8 @@ static void session_detached(void *owner, int err, const char *detail)
 	          KV_U64("received", link_rx_offset(link)), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("acked", link_acked(link)), KV_U64("requests", session_open(d->session)));
 	dialer_go(d, DIALER_DETACHED);
-	if (d->aim == AIM_SUSPECT || (d->aim == AIM_CLIMB && d->knock)) {
-		if (d->aim == AIM_SUSPECT)
+	if (d->aim == AIM_SUSPECT || d->aim == AIM_MOVE || (d->aim == AIM_CLIMB && d->knock)) {
+		if (d->flight) /* what it finds is welcome without a trial */
 			d->aim = AIM_RESUME;
 	} else {
 		dialer_drop_attempt(d);
@@ -286,13 +286,23 @@ static void session_doubted(void *owner, bool suspect)
 	}
 }
 
+/* The connection below has announced its end: its successor is found while it still carries. */
+static void session_leaves(void *owner)
+{
+	struct dialer *d = owner;
+
+	log_event(d->o.trace, LOG_LEVEL_INFO, "leaving", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(d->carrier)));
+	if (d->state == DIALER_UP && d->aim == AIM_NONE && !d->closing)
+		start(d, AIM_MOVE);
+}
+
 static void session_lost(void *owner, int err, const char *detail)
 {
 	dialer_again(owner, err, detail, 0);
 }
 
 static const struct session_events session_events = {
-	session_request, session_told, session_detached, session_doubted, session_lost, NULL,
+	session_request, session_told, session_detached, session_doubted, session_leaves, session_lost, NULL,
 };
 
 static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
@@ -444,8 +454,9 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	if (o->tls)
 		d->o.tls = tls_context_ref(o->tls);
 	carrier_host(d->host_field, o->server_name, o->port, o->tls != NULL);
-	snprintf(d->worked_key, sizeof(d->worked_key), "%s:%u %s %s", o->host, o->port, o->server_name,
-	         o->proxy ? o->proxy->shown : "-");
+	/* what works when only some are allowed says little about all */
+	snprintf(d->worked_key, sizeof(d->worked_key), "%s:%u %s %s %u", o->host, o->port, o->server_name,
+	         o->proxy ? o->proxy->shown : "-", o->carriers);
 	d->worked = worked_recall(o->state_dir, d->worked_key, wall_s());
 	climb_init(&d->climb, o->climb_ms);
 	d->watch_mono = clock_us() / 1000;

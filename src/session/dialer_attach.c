@@ -135,7 +135,7 @@ void dialer_knock_on(struct dialer *d, struct stream *carrier, struct buf *rest)
 	d->knock = knock_new(d->loop, carrier, rest, on_knocked, d);
 	if (!d->knock)
 		dialer_attempt_failed(d, ADIT_ERR_NOMEM, "", 0);
-	else if (d->aim == AIM_CLIMB)
+	else if (d->aim == AIM_CLIMB || d->aim == AIM_MOVE)
 		knock_say(d->knock, FRAME_PING, number, sizeof(number));
 	else
 		attach(d);

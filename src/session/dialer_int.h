@@ -15,7 +15,7 @@
 enum dialer_state { DIALER_IDLE, DIALER_DIALLING, DIALER_GREETING, DIALER_UP, DIALER_DETACHED, DIALER_WAITING, DIALER_REFUSED };
 
 /* What the attempt under way is for. */
-enum aim { AIM_NONE, AIM_NEW, AIM_RESUME, AIM_SUSPECT, AIM_CLIMB };
+enum aim { AIM_NONE, AIM_NEW, AIM_RESUME, AIM_SUSPECT, AIM_CLIMB, AIM_MOVE };
 
 struct dialer {
 	struct loop *loop;

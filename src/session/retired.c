@@ -28,7 +28,7 @@ static void on_control(void *owner, enum frame_type type, const uint8_t *p, size
 		on_lost(owner, ADIT_ERR_SHUTDOWN, "the server has finished");
 }
 
-static const struct session_events events = {on_request, on_control, NULL, NULL, on_lost, NULL};
+static const struct session_events events = {on_request, on_control, NULL, NULL, NULL, on_lost, NULL};
 
 void retired_init(struct retired_set *r, struct log *trace,
                   void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless), void *owner)

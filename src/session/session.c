@@ -263,6 +263,14 @@ static void on_writable(void *owner)
 	task_post(s->loop, &s->flush);
 }
 
+static void on_leaving(void *owner)
+{
+	struct session *s = owner;
+
+	if (s->events->leaving)
+		s->events->leaving(s->owner);
+}
+
 static const struct stream_handler carrier_handler = {on_readable, on_writable};
 
 static void on_tick(void *arg)
@@ -418,8 +426,11 @@ int session_attach(struct session *s, struct stream *carrier, uint64_t peer_rx, 
 	link_heartbeat(s->link, s->heartbeat_ms, s->used_ms && loop_ms(s->loop) - s->used_ms < SESSION_IN_USE_MS);
 	set_clock(s);
 	stream_own(carrier, &carrier_handler, s);
+	stream_on_leaving(carrier, on_leaving);
 	stream_pause(carrier, false);
 	feed_rest(s, rest);
+	if (s->carrier && stream_leaving(s->carrier))
+		on_leaving(s);
 	if (s->carrier)
 		task_post(s->loop, &s->flush);
 	return 0;

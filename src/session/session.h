@@ -37,6 +37,8 @@ struct session_events {
 	void (*detached)(void *owner, int err, const char *detail);
 	/* Nothing was heard though something is outstanding; and later: something was heard after all. */
 	void (*suspect)(void *owner, bool suspect);
+	/* What the carrier runs over takes nothing new and will end: another one is better found now. May be NULL. */
+	void (*leaving)(void *owner);
 	/* It is over: its carrier has ended and it is not resumable, or the far end broke a rule. `detail` may be "". */
 	void (*lost)(void *owner, int err, const char *detail);
 	/* The last exchange has ended; may be NULL. */
