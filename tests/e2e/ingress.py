@@ -32,8 +32,11 @@ class Ingress:
         both.write_bytes(server.certificate.read_bytes() + server.key.read_bytes())
         both.chmod(0o600)
         self.both = both
+        self.start()
+
+    def start(self):
         self.write()
-        self.program = Program(self.argv(), folder, self.binary, environment(folder))
+        self.program = Program(self.argv(), self.folder, self.binary, environment(self.folder))
         eventually(lambda: can_connect(self.port) or not self.program.alive(), lambda: self.program.text)
         assert self.program.alive(), f"{self.binary} does not start:\n{self.program.text}"
 
@@ -70,6 +73,13 @@ class Ingress:
         self.edit = edit
         self.write()
         self.program.signal(self.reload_signal)
+
+    def restart(self, edit=None):
+        """Cuts all that runs, and comes back with another file."""
+        self.stop()
+        self.edit = edit
+        eventually(lambda: not can_connect(self.port), "it has stopped")
+        self.start()
 
     def stop(self):
         """The whole process group: masters leave workers behind when they are killed."""
