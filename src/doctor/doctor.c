@@ -21,6 +21,7 @@ struct doctor {
 	struct resolver_query *questions[QUESTIONS];
 	struct dial *dial;
 	struct ladder *ladder;
+	struct stream *parting; /* of poll: its end is a message, which is sent while the next steps run */
 	struct stream_probe *streams;
 	struct idle_probe *idle;
 	struct task next;
@@ -207,7 +208,12 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 	if (carrier == LADDER_WS_H2) /* a 101 to those who speak of halves (half_stream.h) */
 		row(d)->status = 200;
 	conclude(d, DOCTOR_WORKS, "aditd answers %d", row(d)->status);
-	stream_free(&s);
+	if (carrier == LADDER_POLL) {
+		stream_finish(s);
+		d->parting = s;
+	} else {
+		stream_free(&s);
+	}
 }
 
 /* For a climb with only these allowed. `endpoint`: see carrier_target. */
@@ -448,6 +454,7 @@ void doctor_free(struct doctor **dp)
 		resolver_cancel(&d->questions[i]);
 	dial_cancel(&d->dial);
 	ladder_cancel(&d->ladder);
+	stream_free(&d->parting);
 	stream_probe_cancel(&d->streams);
 	idle_probe_cancel(&d->idle);
 	task_cancel(d->loop, &d->next);

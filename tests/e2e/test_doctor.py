@@ -44,6 +44,8 @@ def test_aditd_itself(own):
     assert results(rows) == {step: "not tried" if step in ("proxy", "idle") else "works" for step in STEPS}
     assert rows["ws-h2"]["status"] == 200 and rows["poll"]["status"] == 201
     assert all(rows[step]["gap_ms"] in APART for step in ("response-h2", "response-h1", "request"))
+    time.sleep(11)  # the time that a link has to greet
+    assert not server.program.events("link.silent") and not server.program.events("link.refused")
     assert rows["alpn"]["alpn"] == "adit/1" and rows["alpn-plain"]["alpn"] == "h2"
     assert server.program.alive() and not server.program.events("link.up")
     text = run(own, *server.flags())
