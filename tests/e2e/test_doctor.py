@@ -188,6 +188,17 @@ def test_older_server(own):
         assert rows[step]["result"] == "not tried" and "cannot be probed" in rows[step]["evidence"]
 
 
+def test_other_version(own):
+    """An aditd of another version: 426 is not about Upgrade then."""
+    origin = own.origin()
+    origin.serve(lambda connection, request: (connection.send(lines("HTTP/1.1 426 Upgrade Required", [
+        ("Adit-Version", 2), ("Content-Length", 0)])), connection.end()))
+    _, rows = ask(own, "--server", f"http://127.0.0.1:{origin.port}", code=1)
+    for step in ("direct", "ws-h1", "poll"):
+        assert rows[step]["error"] == "VERSION" and "both programs" in rows[step]["advice"]
+        assert "Upgrade" not in rows[step]["advice"]
+
+
 def test_idle_is_cut(own):
     """nginx cuts after its proxy_read_timeout: told of when adit's heartbeat would come too late, and only then."""
     ingress = Ingress(own, own.server(), UPGRADE.replace("proxy_read_timeout 60s", "proxy_read_timeout 2s"))
