@@ -1,9 +1,9 @@
-/* probe_answered: aditd's end of the probes of `adit doctor`: /_adit/v1/LINKID/probe tells what an ingress does to bytes
- * on their way, and carries nothing.
+/* probe_answered: aditd's end of the probes of `adit doctor`: /_adit/v1/LINKID/probe tells what an ingress does to
+ * bytes on their way, and carries nothing.
  * Layer carrier; edge/endpoint authenticates each request first and then hands it over. doc/wire.md has the requests.
  *
  *     GET                 200 at once, PROBE_LEAD_MS later a piece of the body, another PROBE_GAP_MS after it
- *     POST                when its body has ended: 204, Adit-Gap: milliseconds between the body's first byte and its end
+ *     POST                when its body has ended: 204, Adit-Gap: milliseconds between its first byte and its end
  *     Upgrade, or EC      a connection on which nothing is said until adit says something, which is echoed once
  *
  * Invariants: at most PROBES_MAX at once in the process and PROBES_PER_TOKEN of one token; none lives for longer than
@@ -17,7 +17,7 @@
 #include "http/half.h"
 #include "io/stream.h"
 
-/** Between two pieces: much longer than the 200 ms that TCP's delayed acks and HAProxy add, short enough to wait for. */
+/** Between two pieces: much longer than the 200 ms that delayed acks and HAProxy add, short enough to wait for. */
 #define PROBE_GAP_MS 500
 /** From the head to the first piece: nginx passes on what came along with the head even where it buffers the rest. */
 #define PROBE_LEAD_MS 100
@@ -51,7 +51,7 @@ void probe_table_drop_held(struct probe_table *t);
 /** The status that refuses one more: 429, this token has enough; 503, all together have; 0: there is room. */
 int probe_table_full(const struct probe_table *t, const uint8_t token[SHA256_LEN]);
 
-/** Take a request over; `asking` has no peer yet. There must be room. Without memory `asking` stays without a peer. */
+/** Take a request over; `asking` has no peer yet. There must be room. Without memory it stays without a peer. */
 void probe_answer_pieces(struct probe_table *t, struct half *asking, const uint8_t token[SHA256_LEN]);
 void probe_answer_upload(struct probe_table *t, struct half *asking, const uint8_t token[SHA256_LEN]);
 /** Takes the stream over, paused and without handler; where there is no room it ends. */

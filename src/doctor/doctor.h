@@ -29,7 +29,7 @@ struct doctor_row {
 	int err, status;      /* of the failure; status: the HTTP answer's, 0 = there was none */
 	bool ours;            /* the answer was aditd's and not an ingress's */
 	char alpn[16];        /* what TLS agreed on, "" = nothing, or not asked */
-	/* what probes measured, -1 = they did not: until the first piece, between the pieces, without traffic until the end */
+	/* what probes measured, -1 = they did not: until the first piece, between the pieces, of silence */
 	int64_t first_ms, gap_ms, open_ms;
 	char evidence[DOCTOR_EVIDENCE_MAX];
 	const char *advice;   /* what to change, "" = nothing; a static string, lines end with \n */

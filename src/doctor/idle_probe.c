@@ -103,8 +103,8 @@ static void on_carrier(void *arg, const struct carrier_result *res, unsigned car
 	stream_pause(p->stream, false);
 }
 
-struct idle_probe *idle_probe_new(struct loop *l, const struct ladder_options *o, unsigned seconds, idle_probe_fn *done,
-                                  void *arg)
+struct idle_probe *idle_probe_new(struct loop *l, const struct ladder_options *o, unsigned seconds,
+                                  idle_probe_fn *done, void *arg)
 {
 	struct idle_probe *p = calloc(1, sizeof(*p));
 

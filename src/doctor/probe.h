@@ -1,9 +1,9 @@
 /* probe: measures what stands between adit and aditd by requests to the endpoint `probe` (carrier/probe_answered.h).
  * Layer doctor; doctor.c runs them, one at a time.
- * Invariants: `done` is called once, from the loop, unless the probe is cancelled first; a stream probe is bounded by dial
- * and STREAM_PROBE_MS, an idle probe by the ladder, its seconds and IDLE_PROBE_ECHO_MS.
+ * Invariants: `done` is called once, from the loop, unless the probe is cancelled first; a stream probe is bounded by
+ * dial and STREAM_PROBE_MS, an idle probe by the ladder, its seconds and IDLE_PROBE_ECHO_MS.
  *
- *   stream probe   GET: head ─ 100 ms ─ piece ─ 500 ms ─ piece: do they arrive apart?   POST: do they reach aditd apart?
+ *   stream probe   GET: head ─ 100 ms ─ piece ─ 500 ms ─ piece: do they arrive apart?   POST: at aditd?
  *   idle probe     the carrier that the ladder finds ── silence ── cut, or at the end: one byte, and its echo
  */
 #ifndef ADIT_DOCTOR_PROBE_H
@@ -30,8 +30,8 @@ struct stream_probe_result {
 
 typedef void stream_probe_fn(void *arg, const struct stream_probe_result *r);
 
-/** The options and the target are borrowed until `done`. `upload`: the request's pieces and not the response's. NULL: out
- *  of memory. */
+/** The options and the target are borrowed until `done`. `upload`: the request's pieces and not the response's.
+ *  NULL: out of memory. */
 struct stream_probe *stream_probe_new(struct loop *l, struct resolver *r, const struct dial_options *dial,
                                       const struct carrier_target *t, bool upload, stream_probe_fn *done, void *arg);
 void stream_probe_cancel(struct stream_probe **p);
@@ -54,9 +54,10 @@ struct idle_probe_result {
 
 typedef void idle_probe_fn(void *arg, const struct idle_probe_result *r);
 
-/** `o`: as for a climb, with the carriers that may be taken; its strings are borrowed until `done`. NULL: out of memory. */
-struct idle_probe *idle_probe_new(struct loop *l, const struct ladder_options *o, unsigned seconds, idle_probe_fn *done,
-                                  void *arg);
+/** `o`: as for a climb, with the carriers that may be taken; its strings are borrowed until `done`.
+ *  NULL: out of memory. */
+struct idle_probe *idle_probe_new(struct loop *l, const struct ladder_options *o, unsigned seconds,
+                                  idle_probe_fn *done, void *arg);
 void idle_probe_cancel(struct idle_probe **p);
 
 #endif

@@ -241,7 +241,8 @@ static void serve_probe(struct endpoint *e, const struct visit *v, const struct 
 }
 
 /* One more of what the arrival is to be? Answers when not. */
-static bool has_room(const struct endpoint *e, const struct visit *v, const struct conf_token *t, const struct arrival *a)
+static bool has_room(const struct endpoint *e, const struct visit *v, const struct conf_token *t,
+                     const struct arrival *a)
 {
 	int full = a->probes ? probe_table_full(a->probes, t->sha256) : 0;
 

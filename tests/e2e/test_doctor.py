@@ -78,7 +78,7 @@ def test_forbidden_carriers(own):
 
 
 def test_nginx_without_upgrade(own):
-    """nginx without the three lines strips Upgrade: only poll works, the lines are told, and the token was accepted."""
+    """nginx without the three lines strips Upgrade: poll works, the lines are told, and the token was accepted."""
     server = own.server()
     carriers, rows = ask(own, *Ingress(own, server).flags(), "--idle", 1)
     assert carriers == ["poll"] and rows["token"]["result"] == "works"
@@ -239,7 +239,8 @@ def held(server, who="alice"):
     """A silent probe connection, and the status that it was answered with."""
     visitor = server.visit()
     visitor.send(lines("GET /_adit/v1/" + "0" * 32 + "/probe HTTP/1.1", [
-        ("Host", DOMAIN), ("Authorization", "Bearer " + TOKENS[who]), ("Connection", "Upgrade"), ("Upgrade", "adit")]))
+        ("Host", DOMAIN), ("Authorization", "Bearer " + TOKENS[who]), ("Connection", "Upgrade"),
+        ("Upgrade", "adit")]))
     return visitor, visitor.head().status
 
 
@@ -274,6 +275,6 @@ def test_aditd_leaves_a_silent_connection(own):
 def test_idle_needs_the_doctor(own):
     """--idle is bounded, and for the doctor only."""
     for argv in (["doctor", "--idle", "0"], ["doctor", "--idle", "3601"], ["http", "3000", "--idle", "5"]):
-        done = subprocess.run([ADIT, *argv, "--server", "https://127.0.0.1:1"], capture_output=True, text=True, timeout=20,
-                              env=environment(own.folder, ADIT_TOKEN="x"))
+        done = subprocess.run([ADIT, *argv, "--server", "https://127.0.0.1:1"], capture_output=True, text=True,
+                              timeout=20, env=environment(own.folder, ADIT_TOKEN="x"))
         assert done.returncode == 2 and "--idle" in done.stderr, done.stderr
