@@ -509,6 +509,7 @@ static int run_doctor(const struct conf_client *conf)
 	struct doctor_options o = {
 		.server = conf->server, .host = conf->server_host, .port = conf->server_port, .server_name = conf->server_name,
 		.proxy = conf->proxy ? &proxy : NULL, .token = conf->token, .agent = AGENT, .allowed = carriers_of(conf),
+		.idle_seconds = conf->idle_seconds, .heartbeat_seconds = conf->heartbeat_seconds,
 	};
 	int code;
 

@@ -27,6 +27,7 @@
  *     ladder     tries them, best first                     upgrade    direct and ws-h1: an HTTP/1.1 Upgrade
  *     ws_h2      extended CONNECT on outer, a connection     ws         WebSocket frames as a stream
  *     half_stream  bytes of a half as a stream               endpoint   their paths, as aditd sees them
+ *     probe_answered  what adit doctor measures with
  *   origin/    adit's half towards the local web server: connections, each an answering half
  *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock

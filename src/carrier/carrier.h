@@ -33,6 +33,7 @@ struct carrier_target {
 	const char *link_id; /* hex */
 	const char *token;
 	const char *agent;   /* User-Agent */
+	const char *endpoint; /* asked in place of the carrier's own: adit doctor's "probe"; NULL = the carrier's */
 	/* poll, which needs more connections than the one it is given: */
 	struct resolver *resolver;
 	const struct dial_options *dial;
@@ -89,7 +90,7 @@ bool carrier_version_fits(struct str theirs, bool we_serve, char text[CARRIER_DE
 
 /* ---- aditd's side */
 
-enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT, CARRIER_WS, CARRIER_POLL, CARRIER_RELAY };
+enum carrier_endpoint { CARRIER_NONE, CARRIER_DIRECT, CARRIER_WS, CARRIER_POLL, CARRIER_RELAY, CARRIER_PROBE };
 
 /** Is this path one of the tunnel's own endpoints? CARRIER_NONE when not, or when its link id is malformed. */
 enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LINK_ID_HEX + 1]);

@@ -21,7 +21,8 @@ enum carrier_endpoint carrier_endpoint(struct str path, char link_id[CARRIER_LIN
 	static const struct {
 		const char *name;
 		enum carrier_endpoint endpoint;
-	} kinds[] = {{"direct", CARRIER_DIRECT}, {"ws", CARRIER_WS}, {"poll", CARRIER_POLL}, {"relay", CARRIER_RELAY}};
+	} kinds[] = {{"direct", CARRIER_DIRECT}, {"ws", CARRIER_WS}, {"poll", CARRIER_POLL}, {"relay", CARRIER_RELAY},
+	             {"probe", CARRIER_PROBE}};
 	struct str prefix = STR(CARRIER_PATH), rest, id, kind;
 
 	if (!carrier_path(path))

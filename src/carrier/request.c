@@ -102,7 +102,7 @@ int carrier_request(struct head *h, const struct carrier_target *t, const char *
 	int err = 0;
 
 	h->length = 0;
-	snprintf(path, sizeof(path), CARRIER_PATH "%s/%s", t->link_id, kind);
+	snprintf(path, sizeof(path), CARRIER_PATH "%s/%s", t->link_id, t->endpoint ? t->endpoint : kind);
 	err |= head_set(h, HEAD_METHOD, STR("GET"));
 	err |= head_set(h, HEAD_SCHEME, STR("https"));
 	err |= head_set(h, HEAD_AUTHORITY, str_of(t->host));

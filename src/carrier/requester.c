@@ -25,6 +25,34 @@ static void on_timeout(void *arg)
 	ask_over(a, ADIT_ERR_TIMEOUT, "no answer in time");
 }
 
+static void on_late(void *arg)
+{
+	struct ask *a = arg;
+
+	if (a->h2)
+		connection_h2_send_late(a);
+	else if (a->h1)
+		connection_h1_send_late(a);
+}
+
+void ask_begins(struct ask *a)
+{
+	a->late_left = a->late_n;
+	if (a->late_n)
+		timer_set(&a->late, a->late_ms);
+}
+
+int ask_got(struct ask *a, const uint8_t *p, size_t n)
+{
+	if (a->got.len + n > a->answer_max)
+		return ADIT_ERR_PROTO;
+	if (buf_add(&a->got, p, n) < 0)
+		return ADIT_ERR_NOMEM;
+	if (a->came)
+		a->came(a->arg);
+	return 0;
+}
+
 void ask_init(struct ask *a, struct loop *l, void (*done)(void *arg), void *arg)
 {
 	*a = (struct ask){.done = done, .arg = arg, .detail = ""};
@@ -33,6 +61,7 @@ void ask_init(struct ask *a, struct loop *l, void (*done)(void *arg), void *arg)
 	list_init(&a->node);
 	a->tell = (struct task){.run = tell, .arg = a};
 	timer_init(&a->timer, l, on_timeout, a);
+	timer_init(&a->late, l, on_late, a);
 }
 
 void ask_reset(struct ask *a)
@@ -42,6 +71,7 @@ void ask_reset(struct ask *a)
 	buf_clear(&a->got);
 	a->body = NULL;
 	a->body_n = a->body_sent = a->credit = 0;
+	a->late_n = a->late_left = 0;
 	a->sending = a->body_ended = a->answer_begun = a->repeated = false;
 	a->err = 0;
 	a->detail = "";
@@ -51,6 +81,7 @@ void ask_clear(struct ask *a)
 {
 	requester_cancel(a);
 	timer_stop(&a->timer);
+	timer_stop(&a->late);
 	head_free(&a->head);
 	head_free(&a->answer);
 	buf_clear(&a->got);
@@ -64,6 +95,7 @@ static void leave(struct ask *a)
 	a->h2 = NULL;
 	list_remove(&a->node);
 	timer_clear(&a->timer);
+	timer_clear(&a->late);
 }
 
 void ask_over(struct ask *a, int err, const char *detail)

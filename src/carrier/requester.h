@@ -30,7 +30,10 @@ struct ask {
 	const uint8_t *body;    /* borrowed until `done` */
 	size_t body_n;
 	size_t answer_max;      /* a longer answer is an error */
+	size_t late_n;          /* the last so many bytes of the body follow late_ms after the others */
+	uint32_t late_ms;
 	uint32_t budget_ms;     /* from the ask to the end of its answer */
+	void (*came)(void *arg); /* more of the answer's body is in `got`; may be NULL. To be noted, and nothing else */
 	void (*done)(void *arg);
 	void *arg;
 	/* the outcome: err 0 when there is a whole answer */
@@ -45,6 +48,8 @@ struct ask {
 	struct connection_h2 *h2;
 	struct half half;          /* on HTTP/2 */
 	size_t body_sent, credit;
+	size_t late_left;          /* of late_n */
+	struct timer late;
 	bool sending, body_ended, answer_begun, repeated;
 	struct list node;
 	struct timer timer;

@@ -16,6 +16,7 @@ struct connection_h1 {
 	struct h1_parser *parser;
 	struct ask *ask;        /* the one that it works for */
 	struct buf out;
+	enum h1_framing framing; /* of the ask's body */
 	bool used, head_came, ended, close_after;
 	struct task free;
 };
@@ -40,6 +41,7 @@ static bool ask_again(struct connection_h1 *c, struct ask *a)
 	if (!c->used || a->answer_begun || a->repeated)
 		return false;
 	a->repeated = true;
+	timer_clear(&a->late);
 	a->state = ASK_WAITING;
 	a->h1 = NULL;
 	list_insert_before(c->r->waiting.next, &a->node);
@@ -81,11 +83,10 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 static int on_body(void *arg, const uint8_t *p, size_t n)
 {
 	struct connection_h1 *c = arg;
+	int err = ask_got(c->ask, p, n);
 
-	if (c->ask->got.len + n > c->ask->answer_max)
-		connection_h1_close(c, ADIT_ERR_PROTO, "the answer is longer than any of ours");
-	else if (buf_add(&c->ask->got, p, n) < 0)
-		connection_h1_close(c, ADIT_ERR_NOMEM, "");
+	if (err)
+		connection_h1_close(c, err, err == ADIT_ERR_PROTO ? "the answer is longer than any of ours" : "");
 	return c->stream ? 0 : H1_PAUSE;
 }
 
@@ -103,7 +104,7 @@ static const struct h1_events parser_events = {on_head, on_body, on_end};
 static void finish_answer(struct connection_h1 *c)
 {
 	struct ask *a = c->ask;
-	bool keep = !c->close_after && !c->out.len;
+	bool keep = !c->close_after && !c->out.len && !a->late_left;
 
 	c->ask = NULL;
 	c->used = true;
@@ -185,7 +186,6 @@ static struct connection_h1 *idle_one(struct requester *r)
 bool connection_h1_send(struct requester *r, struct ask *a)
 {
 	struct connection_h1 *c = idle_one(r);
-	enum h1_framing framing;
 	int err;
 
 	if (!c)
@@ -193,16 +193,29 @@ bool connection_h1_send(struct requester *r, struct ask *a)
 	a->state = ASK_RUNNING;
 	a->h1 = c;
 	c->ask = a;
+	ask_begins(a);
 	c->head_came = c->ended = c->close_after = false;
 	h1_expect(c->parser, head_get(&a->head, HEAD_METHOD));
-	err = h1_write_request(&c->out, &a->head, &framing);
-	if (!err && a->body_n)
-		err = h1_write_body(&c->out, framing, a->body, a->body_n);
+	err = h1_write_request(&c->out, &a->head, &c->framing);
+	if (!err && a->body_n > a->late_n)
+		err = h1_write_body(&c->out, c->framing, a->body, a->body_n - a->late_n);
 	if (err)
 		connection_h1_close(c, ADIT_ERR_NOMEM, "");
 	else
 		on_writable(c);
 	return true;
+}
+
+void connection_h1_send_late(struct ask *a)
+{
+	struct connection_h1 *c = a->h1;
+	size_t n = a->late_left;
+
+	a->late_left = 0;
+	if (h1_write_body(&c->out, c->framing, a->body + a->body_n - n, n) < 0)
+		connection_h1_close(c, ADIT_ERR_NOMEM, "");
+	else
+		on_writable(c);
 }
 
 struct connection_h1 *connection_h1_new(struct requester *r, struct stream *s)

@@ -31,8 +31,8 @@ static void send_body(struct ask *a)
 	if (a->sending) /* credit came from within body */
 		return;
 	a->sending = true;
-	while (a->half.peer && a->credit && a->body_sent < a->body_n) {
-		size_t n = a->body_n - a->body_sent;
+	while (a->half.peer && a->credit && a->body_sent < a->body_n - a->late_left) {
+		size_t n = a->body_n - a->late_left - a->body_sent;
 
 		n = n < a->credit ? n : a->credit;
 		a->credit -= n;
@@ -66,11 +66,10 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 static void op_body(struct half *self, const uint8_t *p, size_t n)
 {
 	struct ask *a = of_half(self);
+	int err = ask_got(a, p, n);
 
-	if (a->got.len + n > a->answer_max)
-		fail(a, ADIT_ERR_PROTO, "the answer is longer than any of ours");
-	else if (buf_add(&a->got, p, n) < 0)
-		fail(a, ADIT_ERR_NOMEM, "");
+	if (err)
+		fail(a, err, err == ADIT_ERR_PROTO ? "the answer is longer than any of ours" : "");
 }
 
 static void op_end(struct half *self, const struct fields *trailers)
@@ -99,6 +98,7 @@ static bool ask_again(struct ask *a)
 	a->repeated = true;
 	a->body_sent = a->credit = 0;
 	a->body_ended = false;
+	timer_clear(&a->late);
 	connection_h2_ended(a->h2);
 	a->h2 = NULL;
 	a->state = ASK_WAITING;
@@ -115,6 +115,12 @@ static void op_abort(struct half *self, int err)
 }
 
 static const struct half_ops half_ops = {op_head, op_body, op_end, op_credit, op_abort};
+
+void connection_h2_send_late(struct ask *a)
+{
+	a->late_left = 0;
+	send_body(a);
+}
 
 /* ---- the connection */
 
@@ -211,6 +217,7 @@ bool connection_h2_send(struct requester *r, struct ask *a, bool *soon)
 	c->running++;
 	a->half.ops = &half_ops;
 	half_link(&a->half, half);
+	ask_begins(a);
 	half_head(&a->half, &a->head, !a->body_n);
 	half_credit(&a->half, a->answer_max);
 	if (!a->body_n)

@@ -23,6 +23,10 @@ struct requester {
 
 /** The ask is over; it is told so from a task. `detail` is copied. */
 void ask_over(struct ask *a, int err, const char *detail);
+/** Its first bytes are being sent: the late ones, if there are any, will follow by themselves. */
+void ask_begins(struct ask *a);
+/** More of the answer has come. 0, or ADIT_ERR_PROTO: too much, ADIT_ERR_NOMEM. */
+int ask_got(struct ask *a, const uint8_t *p, size_t n);
 /** A connection is free, or gone: something may go on. */
 void requester_go_on(struct requester *r);
 
@@ -33,6 +37,7 @@ void requester_fail_waiting(struct requester *r, int err, const char *detail);
 struct connection_h1 *connection_h1_new(struct requester *r, struct stream *s);
 void connection_h1_close(struct connection_h1 *c, int err, const char *detail);
 bool connection_h1_send(struct requester *r, struct ask *a);
+void connection_h1_send_late(struct ask *a);
 struct connection_h1 *connection_h1_of_node(struct list *node);
 
 struct connection_h2 *connection_h2_new(struct requester *r, struct stream *s);
@@ -41,6 +46,7 @@ void connection_h2_close(struct connection_h2 *c);
 void connection_h2_ended(struct connection_h2 *c);
 /** False: no connection takes it now; `*soon` says that one is coming up. */
 bool connection_h2_send(struct requester *r, struct ask *a, bool *soon);
+void connection_h2_send_late(struct ask *a);
 struct connection_h2 *connection_h2_of_node(struct list *node);
 
 #endif

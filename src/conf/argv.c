@@ -135,9 +135,9 @@ static int check_command(const struct conf_args *a, struct conf_error *e)
 		return conf_say(e, "%s: found no command, wanted http, start or doctor (see adit --help)", a->program);
 	http = strcmp(a->command, "http") == 0;
 	doctor = strcmp(a->command, "doctor") == 0;
-	if (a->call.json && !doctor) {
+	if ((a->call.json || a->call.idle_seconds) && !doctor) {
 		conf_say(e, "found after %s, wanted adit doctor", a->command);
-		return conf_blame_flag(e, a->program, "json");
+		return conf_blame_flag(e, a->program, a->call.json ? "json" : "idle");
 	}
 	if (http && !a->origin)
 		return conf_say(e, "%s: ORIGIN: found nothing, wanted %s", a->program, conf_origin_wanted);
@@ -248,7 +248,7 @@ void conf_help(FILE *to, bool server)
 	else
 		fputs("Usage: adit http ORIGIN --server URL [flags]\n"
 		      "       adit start [-c FILE] [flags]\n"
-		      "       adit doctor --server URL [--json] [flags]\n"
+		      "       adit doctor --server URL [--json] [--idle SECONDS] [flags]\n"
 		      "\nThe tunnel client: publishes a local web server through a tunnel server.\n"
 		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n"
 		      "doctor tries every way to the server, and says what works and what to change.\n\n", to);

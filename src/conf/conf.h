@@ -113,6 +113,7 @@ struct conf_client {
 	char *file;           /* NULL when everything came from flags */
 	bool doctor;          /* look at the way to the server and publish nothing: there may be no tunnels */
 	bool json;            /* with doctor: print JSON */
+	unsigned idle_seconds; /* with doctor: 0 = do not measure, 1..3600 */
 };
 
 /** What a command line asked for besides settings. */
@@ -136,8 +137,8 @@ void conf_server_free(struct conf_server **c);
 
 /**
  * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
- * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [flags]`, --help,
- * --version.
+ * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [--idle SECONDS]
+ * [flags]`, --help, --version.
  */
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);

@@ -239,6 +239,7 @@ int conf_client_build(const struct conf_args *a, struct conf_client **out, struc
 		return conf_nomem(e);
 	c->doctor = strcmp(a->command, "doctor") == 0;
 	c->json = a->call.json;
+	c->idle_seconds = a->call.idle_seconds;
 	if (strcmp(a->command, "start") == 0 || a->call.file)
 		r = find_file(a, &c->file, e);
 	if (!r && c->file)

@@ -55,6 +55,7 @@ struct conf_args;
 /** Options of the command line that are no settings. */
 struct conf_call {
 	bool help, version, check_config, new_token, json;
+	unsigned idle_seconds;
 	char *file;
 };
 

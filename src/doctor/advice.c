@@ -28,6 +28,19 @@ static const char ingress_guards[] =
 static const char token_wrong[] =
 	"The token comes from the token file or ADIT_TOKEN: aditd.yaml must have its SHA-256 under tokens.\n";
 
+static const char holds_responses[] =
+	"Tunnels themselves do not mind; but visitors' streamed responses and event streams through it come late.\n"
+	"nginx: proxy_buffering off; Apache: ProxyPass ... flushpackets=on; Caddy: flush_interval -1;\n"
+	"lighttpd: server.stream-response-body = 2.\n";
+static const char holds_requests[] =
+	"Tunnels themselves do not mind; but visitors' uploads through it reach the origin only when they are whole.\n"
+	"nginx: proxy_request_buffering off; proxy_http_version 1.1; Apache: SetEnv proxy-prefetch-nonblocking 1;\n"
+	"lighttpd: server.stream-request-body = 2.\n";
+static const char idle_short[] =
+	"Let adit speak more often (--heartbeat, heartbeat_seconds) or the ingress wait for longer:\n"
+	"nginx: proxy_read_timeout; HAProxy: timeout tunnel; Apache: ProxyTimeout; nghttpx: backend-read-timeout.\n"
+	"Where nothing comes back and nobody has closed, a firewall or NAT has forgotten it: only heartbeats help.\n";
+
 static const char *of_connection(const struct doctor_row *r)
 {
 	switch (r->err) {
@@ -92,6 +105,8 @@ static const char *of_direct(const struct doctor_report *all)
 
 	if (r->ours && r->err == ADIT_ERR_AUTH)
 		return token_wrong;
+	if (r->status && !r->ours && r->status != 400) /* not about direct: it meets every carrier */
+		return of_answer(r);
 	return behind_ingress;
 }
 
@@ -103,7 +118,9 @@ static const char *of_ws_h2(const struct doctor_report *all)
 		return token_wrong;
 	if (strcmp(all->rows[DOCTOR_ALPN_OTHERS].alpn, TLS_ALPN_H2) != 0)
 		return no_h2;
-	return r->status ? connect_refused : not_announced;
+	if (r->status)
+		return connect_refused;
+	return r->err == ADIT_ERR_PROTO ? not_announced : "";
 }
 
 const char *doctor_advice(const struct doctor_report *all, enum doctor_step step)
@@ -130,9 +147,17 @@ const char *doctor_advice(const struct doctor_report *all, enum doctor_step step
 	case DOCTOR_WS_H2:
 		return of_ws_h2(all);
 	case DOCTOR_WS_H1:
+	case DOCTOR_POLL:
 		return of_answer(r);
 	case DOCTOR_TOKEN:
 		return token_wrong;
+	case DOCTOR_RESPONSE_H2:
+	case DOCTOR_RESPONSE_H1:
+		return holds_responses;
+	case DOCTOR_REQUEST:
+		return holds_requests;
+	case DOCTOR_IDLE:
+		return idle_short;
 	case DOCTOR_ALPN_OTHERS:
 	case DOCTOR_STEPS:
 		break;

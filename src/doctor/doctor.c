@@ -7,6 +7,8 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "carrier/poll.h"
+#include "doctor/probe.h"
 
 enum { ASK_V6, ASK_V4, QUESTIONS };
 
@@ -19,6 +21,9 @@ struct doctor {
 	struct resolver_query *questions[QUESTIONS];
 	struct dial *dial;
 	struct ladder *ladder;
+	struct stream *parting; /* of poll: its end is a message, which is sent while the next steps run */
+	struct stream_probe *streams;
+	struct idle_probe *idle;
 	struct task next;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
 	char host_field[CARRIER_HOST_MAX];
@@ -161,7 +166,16 @@ static void try_dial(struct doctor *d)
 
 static unsigned carrier_of(enum doctor_step step)
 {
-	return step == DOCTOR_DIRECT ? LADDER_DIRECT : step == DOCTOR_WS_H2 ? LADDER_WS_H2 : LADDER_WS_H1;
+	switch (step) {
+	case DOCTOR_DIRECT:
+		return LADDER_DIRECT;
+	case DOCTOR_WS_H2:
+		return LADDER_WS_H2;
+	case DOCTOR_WS_H1:
+		return LADDER_WS_H1;
+	default:
+		return LADDER_POLL;
+	}
 }
 
 static void tell_refused(struct doctor *d, const struct carrier_result *r)
@@ -191,42 +205,153 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 		return;
 	}
 	d->report.carriers |= carrier;
-	conclude(d, DOCTOR_WORKS, "aditd answers %d", carrier == LADDER_WS_H2 ? 200 : 101);
-	stream_free(&s);
+	if (carrier == LADDER_WS_H2) /* a 101 to those who speak of halves (half_stream.h) */
+		row(d)->status = 200;
+	conclude(d, DOCTOR_WORKS, "aditd answers %d", row(d)->status);
+	if (carrier == LADDER_POLL) {
+		stream_finish(s);
+		d->parting = s;
+	} else {
+		stream_free(&s);
+	}
+}
+
+/* For a climb with only these allowed. `endpoint`: see carrier_target. */
+static struct ladder_options climb_options(struct doctor *d, unsigned allowed, const char *endpoint)
+{
+	uint8_t id[CARRIER_LINK_ID_HEX / 2];
+
+	random_bytes(id, sizeof(id));
+	hex_encode(id, sizeof(id), d->link_id);
+	return (struct ladder_options){
+		.resolver = d->resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
+		.proxy = d->o.proxy, .allowed = allowed,
+		.target = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent,
+		           .endpoint = endpoint, .poll_hold_ms = POLL_HOLD_MS},
+	};
 }
 
 static void try_carrier(struct doctor *d)
 {
-	uint8_t id[CARRIER_LINK_ID_HEX / 2];
-	const struct ladder_options o = {
-		.resolver = d->resolver, .tls = d->o.tls, .host = d->o.host, .port = d->o.port, .server_name = d->o.server_name,
-		.proxy = d->o.proxy, .allowed = carrier_of(d->at),
-		.target = {.host = d->host_field, .link_id = d->link_id, .token = d->o.token, .agent = d->o.agent},
-	};
+	const struct ladder_options o = climb_options(d, carrier_of(d->at), NULL);
 
-	random_bytes(id, sizeof(id));
-	hex_encode(id, sizeof(id), d->link_id);
 	d->ladder = ladder_climb(d->loop, &o, on_carrier, d);
 	if (!d->ladder)
 		conclude(d, DOCTOR_FAILS, "out of memory");
 }
 
+/* aditd looks at the token first: whatever else it answers, that was right. */
 static void try_token(struct doctor *d)
 {
 	const struct doctor_row *refused = NULL;
+	bool accepted = d->report.carriers != 0;
 
-	for (enum doctor_step i = DOCTOR_DIRECT; i <= DOCTOR_WS_H1; i++) {
+	for (enum doctor_step i = DOCTOR_DIRECT; i <= DOCTOR_POLL; i++) {
 		const struct doctor_row *r = &d->report.rows[i];
 
 		if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN))
 			refused = r;
+		else if (r->ours)
+			accepted = true;
 	}
-	if (d->report.carriers)
+	if (accepted)
 		conclude(d, DOCTOR_WORKS, "accepted");
 	else if (refused)
 		conclude(d, DOCTOR_FAILS, "%s", refused->evidence);
 	else
 		conclude(d, DOCTOR_SKIPPED, "aditd was not asked");
+}
+
+/* ---- probes */
+
+/* Why aditd does not measure; from an answer that is none of a probe's. */
+static void not_probed(struct doctor *d, int err, int status, bool ours, const char *detail)
+{
+	row(d)->err = err;
+	row(d)->status = status;
+	row(d)->ours = ours;
+	if (status && !ours)
+		conclude(d, DOCTOR_SKIPPED, "the answer is %d, and not from aditd", status);
+	else if (status == 404)
+		conclude(d, DOCTOR_SKIPPED, "this server cannot be probed: its aditd is older than this adit");
+	else if (status)
+		conclude(d, DOCTOR_SKIPPED, "aditd answers %d%s%s", status, *detail ? ": " : "", detail);
+	else
+		conclude(d, DOCTOR_SKIPPED, "%s", text_of(err, detail));
+}
+
+static void on_streamed(void *arg, const struct stream_probe_result *r)
+{
+	struct doctor *d = arg;
+	bool apart = r->gap_ms >= PROBE_GAP_MS / 2;
+
+	d->streams = NULL;
+	if (r->gap_ms < 0) {
+		not_probed(d, r->err, r->status, r->ours, r->detail);
+		return;
+	}
+	row(d)->status = r->status;
+	row(d)->ours = true;
+	row(d)->first_ms = r->first_ms;
+	row(d)->gap_ms = r->gap_ms;
+	if (d->at == DOCTOR_REQUEST)
+		conclude(d, apart ? DOCTOR_WORKS : DOCTOR_FAILS, "pieces sent %d ms apart reach aditd %lld ms apart", PROBE_GAP_MS,
+		         (long long)r->gap_ms);
+	else if (apart)
+		conclude(d, DOCTOR_WORKS, "first piece after %lld ms, second %lld ms later", (long long)r->first_ms,
+		         (long long)r->gap_ms);
+	else
+		conclude(d, DOCTOR_FAILS, "both pieces after %lld ms: the first is held back until the second comes",
+		         (long long)(r->first_ms + r->gap_ms));
+}
+
+static void try_streams(struct doctor *d)
+{
+	const struct ladder_options o = climb_options(d, 0, NULL);
+	const struct dial_options dial = {
+		.host = d->o.host, .port = d->o.port, .proxy = d->o.proxy, .tls = d->o.tls, .tls_name = d->o.server_name,
+		/* by both versions: nginx holds back small pieces from HTTP/1.1 only */
+		.alpn = d->at == DOCTOR_RESPONSE_H1 ? TLS_OFFER_HTTP1 : TLS_OFFER_H2 | TLS_OFFER_HTTP1,
+	};
+
+	d->streams = stream_probe_new(d->loop, d->resolver, &dial, &o.target, d->at == DOCTOR_REQUEST, on_streamed, d);
+	if (!d->streams)
+		conclude(d, DOCTOR_FAILS, "out of memory");
+}
+
+static void on_idled(void *arg, const struct idle_probe_result *r)
+{
+	struct doctor *d = arg;
+	const char *name = ladder_name(r->carrier);
+	double s = (double)r->open_ms / 1000;
+
+	d->idle = NULL;
+	row(d)->open_ms = r->open_ms;
+	switch (r->end) {
+	case IDLE_NOT_MEASURED:
+		not_probed(d, r->err, r->status, r->ours, r->detail);
+		break;
+	case IDLE_OPEN:
+		conclude(d, DOCTOR_WORKS, "%s is still open after %.0f s without traffic", name, s);
+		break;
+	case IDLE_DEAD:
+		conclude(d, DOCTOR_FAILS, "%s is dead after %.0f s without traffic: nothing comes back", name, s);
+		break;
+	case IDLE_CUT:
+		conclude(d, r->open_ms > d->o.heartbeat_seconds * INT64_C(1000) ? DOCTOR_WORKS : DOCTOR_FAILS,
+		         "%s was cut after %.1f s without traffic; adit's heartbeat is %u s", name, s, d->o.heartbeat_seconds);
+		break;
+	}
+}
+
+static void try_idle(struct doctor *d)
+{
+	/* poll is never idle: its requests have answers within its hold */
+	const struct ladder_options o = climb_options(d, d->report.carriers & ~(unsigned)LADDER_POLL, "probe");
+
+	d->idle = idle_probe_new(d->loop, &o, d->o.idle_seconds, on_idled, d);
+	if (!d->idle)
+		conclude(d, DOCTOR_FAILS, "out of memory");
 }
 
 /* ---- one after another */
@@ -239,6 +364,8 @@ static const char *pointless(const struct doctor *d, enum doctor_step step)
 
 	if (step == DOCTOR_TOKEN)
 		return NULL;
+	if (step == DOCTOR_IDLE && !d->o.idle_seconds)
+		return "only with --idle SECONDS";
 	if (step > DOCTOR_DNS && rows[DOCTOR_DNS].verdict == DOCTOR_FAILS)
 		return "the name does not resolve";
 	if (step > DOCTOR_TCP && rows[DOCTOR_TCP].verdict == DOCTOR_FAILS)
@@ -253,7 +380,13 @@ static const char *pointless(const struct doctor *d, enum doctor_step step)
 		return "there is no TLS";
 	if (step == DOCTOR_WS_H2 && !d->o.tls)
 		return "it needs TLS";
-	if (step >= DOCTOR_DIRECT && step <= DOCTOR_WS_H1 && !(d->o.allowed & carrier_of(step)))
+	if (step > DOCTOR_TOKEN && rows[DOCTOR_TOKEN].verdict == DOCTOR_FAILS)
+		return "the token is refused";
+	if (step == DOCTOR_RESPONSE_H2 && strcmp(rows[DOCTOR_ALPN_OTHERS].alpn, TLS_ALPN_H2) != 0)
+		return "the server does not pick h2";
+	if (step == DOCTOR_IDLE && !(d->report.carriers & ~(unsigned)LADDER_POLL))
+		return "no carrier works that could be idle";
+	if (step >= DOCTOR_DIRECT && step <= DOCTOR_POLL && !(d->o.allowed & carrier_of(step)))
 		return "the configuration forbids it";
 	return NULL;
 }
@@ -270,8 +403,12 @@ static void begin(struct doctor *d)
 		try_dial(d);
 	else if (d->at < DOCTOR_TOKEN)
 		try_carrier(d);
-	else
+	else if (d->at == DOCTOR_TOKEN)
 		try_token(d);
+	else if (d->at < DOCTOR_IDLE)
+		try_streams(d);
+	else
+		try_idle(d);
 }
 
 static void on_next(void *arg)
@@ -299,6 +436,8 @@ struct doctor *doctor_new(struct loop *l, struct resolver *r, const struct docto
 	d->done = done;
 	d->arg = arg;
 	d->next = (struct task){.run = on_next, .arg = d};
+	for (enum doctor_step i = DOCTOR_DNS; i < DOCTOR_STEPS; i++)
+		d->report.rows[i].first_ms = d->report.rows[i].gap_ms = d->report.rows[i].open_ms = -1;
 	carrier_host(d->host_field, o->server_name, o->port, o->tls != NULL);
 	begin(d);
 	return d;
@@ -315,6 +454,9 @@ void doctor_free(struct doctor **dp)
 		resolver_cancel(&d->questions[i]);
 	dial_cancel(&d->dial);
 	ladder_cancel(&d->ladder);
+	stream_free(&d->parting);
+	stream_probe_cancel(&d->streams);
+	idle_probe_cancel(&d->idle);
 	task_cancel(d->loop, &d->next);
 	free(d);
 }

@@ -9,7 +9,9 @@
 static const char *const step_names[DOCTOR_STEPS] = {
 	[DOCTOR_DNS] = "dns", [DOCTOR_TCP] = "tcp", [DOCTOR_PROXY] = "proxy", [DOCTOR_TLS] = "tls",
 	[DOCTOR_ALPN_ADIT] = "alpn", [DOCTOR_ALPN_OTHERS] = "alpn-plain", [DOCTOR_DIRECT] = "direct",
-	[DOCTOR_WS_H2] = "ws-h2", [DOCTOR_WS_H1] = "ws-h1", [DOCTOR_TOKEN] = "token",
+	[DOCTOR_WS_H2] = "ws-h2", [DOCTOR_WS_H1] = "ws-h1", [DOCTOR_POLL] = "poll",
+	[DOCTOR_TOKEN] = "token", [DOCTOR_RESPONSE_H2] = "response-h2", [DOCTOR_RESPONSE_H1] = "response-h1",
+	[DOCTOR_REQUEST] = "request", [DOCTOR_IDLE] = "idle",
 };
 
 static const char *const verdicts[] = {[DOCTOR_SKIPPED] = "-", [DOCTOR_WORKS] = "works", [DOCTOR_FAILS] = "does not"};
@@ -50,6 +52,12 @@ static void print_table(FILE *to, const struct doctor_options *o, const struct d
 	fputc('\n', to);
 }
 
+/* What was not measured is left out. */
+static bool add_ms(json_t *to, const char *key, int64_t ms)
+{
+	return to && (ms < 0 || json_object_set_new(to, key, json_integer(ms)) == 0);
+}
+
 static json_t *json_row(enum doctor_step step, const struct doctor_row *r)
 {
 	static const char *const results[] = {
@@ -57,14 +65,19 @@ static json_t *json_row(enum doctor_step step, const struct doctor_row *r)
 	};
 	char evidence[DOCTOR_EVIDENCE_MAX];
 	size_t n = 0;
+	json_t *out;
 
 	/* an ingress's words need not be UTF-8, and jansson takes nothing else */
 	for (const char *p = r->evidence; *p && n + 1 < sizeof(evidence); p++)
 		evidence[n++] = *p >= ' ' && *p <= '~' ? *p : '?';
 	evidence[n] = '\0';
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "step", step_names[step], "result", results[r->verdict],
-	                 "evidence", evidence, "advice", r->advice, "status", r->status, "error",
-	                 r->err ? err_name(r->err) : "", "alpn", r->alpn);
+	out = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "step", step_names[step], "result", results[r->verdict],
+	                "evidence", evidence, "advice", r->advice, "status", r->status, "error",
+	                r->err ? err_name(r->err) : "", "alpn", r->alpn);
+	if (add_ms(out, "first_ms", r->first_ms) && add_ms(out, "gap_ms", r->gap_ms) && add_ms(out, "open_ms", r->open_ms))
+		return out;
+	json_decref(out);
+	return NULL;
 }
 
 static int print_json(FILE *to, const struct doctor_options *o, const struct doctor_report *r)
@@ -117,6 +130,8 @@ int doctor_run(const struct doctor_options *o, bool json)
 	struct resolver *resolver = run.loop ? resolver_new(run.loop) : NULL;
 	struct doctor *d = resolver ? doctor_new(run.loop, resolver, o, on_done, &run) : NULL;
 
+	if (o->idle_seconds && !json)
+		fprintf(stderr, "adit: this takes %u s and a little more\n", o->idle_seconds);
 	if (d)
 		loop_run(run.loop);
 	else

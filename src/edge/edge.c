@@ -330,6 +330,7 @@ void edge_free(struct edge **ep)
 	}
 	greet_drop_all(&e->greetings);
 	poll_table_clear(&e->endpoint.polls);
+	probe_table_clear(&e->endpoint.probes);
 	timer_stop(&e->again);
 	free(e);
 }
@@ -346,6 +347,7 @@ void edge_drain(struct edge *e, bool all)
 	struct list *at, *tmp;
 
 	e->endpoint.draining = true;
+	probe_table_drop_held(&e->endpoint.probes);
 	while (greet_evict(&e->greetings))
 		;
 	list_each(at, tmp, &e->visitors)

@@ -12,6 +12,7 @@
 /* A carrier on its way from an HTTP connection to accept. */
 struct arrival {
 	struct acceptor *acceptor;
+	struct probe_table *probes; /* not NULL: it goes there instead, to be held for adit doctor */
 	enum carrier_endpoint kind;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
 	uint8_t token[SHA256_LEN];
@@ -80,8 +81,13 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 			stream_free(&s);
 		s = framed;
 	}
-	if (s)
-		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token, a->kind == CARRIER_WS ? "ws" : "direct");
+	if (s && !a->probes)
+		acceptor_take(a->acceptor, s, lead, rest, a->link_id, a->token,
+		              a->kind == CARRIER_WS ? "ws" : "direct");
+	else if (s && !rest->len && send_now(s, lead))
+		probe_hold(a->probes, s, a->token);
+	else
+		stream_free(&s);
 	free(a);
 }
 
@@ -145,7 +151,9 @@ static void switch_stream(const struct endpoint *e, const struct visit *v, const
 		half_head(half_stream_half(bytes), &h, false);
 	head_free(&h);
 	framed = err ? NULL : ws_new(&bytes, WS_ANSWERED, NULL);
-	if (framed)
+	if (framed && a->probes)
+		probe_hold(a->probes, framed, a->token);
+	else if (framed)
 		acceptor_take(a->acceptor, framed, &none, &nothing, a->link_id, a->token, "ws");
 	else
 		stream_free(&bytes);
@@ -209,11 +217,50 @@ static void serve_polls(struct endpoint *e, const struct visit *v, const struct 
 		open_polls(e, v, a);
 }
 
+/* ---- probes */
+
+static void refuse_probe(const struct endpoint *e, const struct visit *v, int status)
+{
+	answer(e, v, status, status == 429 ? "this token has too many probes" : "there are too many probes", "5");
+}
+
+static void serve_probe(struct endpoint *e, const struct visit *v, const struct head *h, const struct conf_token *t)
+{
+	struct str method = head_get(h, HEAD_METHOD);
+	bool get = str_eq(method, STR("GET")), post = str_eq(method, STR("POST"));
+	int full = probe_table_full(&e->probes, t->sha256);
+
+	if (!get && !post)
+		answer(e, v, 405, "probes are GETs and POSTs", NULL);
+	else if (full)
+		refuse_probe(e, v, full);
+	else if (get)
+		probe_answer_pieces(&e->probes, v->asking, t->sha256);
+	else
+		probe_answer_upload(&e->probes, v->asking, t->sha256);
+}
+
+/* One more of what the arrival is to be? Answers when not. */
+static bool has_room(const struct endpoint *e, const struct visit *v, const struct conf_token *t,
+                     const struct arrival *a)
+{
+	int full = a->probes ? probe_table_full(a->probes, t->sha256) : 0;
+
+	if (full)
+		refuse_probe(e, v, full);
+	else if (!a->probes && !acceptor_has_room(e->acceptor, t))
+		answer(e, v, 429, "this token has too many links", "5");
+	else
+		return true;
+	return false;
+}
+
 void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
                    struct log *log)
 {
 	*e = (struct endpoint){.loop = l, .acceptor = a, .conf = conf, .log = log};
 	poll_table_init(&e->polls, l);
+	probe_table_init(&e->probes, l);
 }
 
 void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
@@ -226,6 +273,10 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	a.kind = carrier_endpoint(head_get(h, HEAD_PATH), a.link_id);
 	if (t)
 		memcpy(a.token, t->sha256, SHA256_LEN);
+	if (a.kind == CARRIER_PROBE && protocol.n) { /* set up as the carrier would be whose connection it tries */
+		a.kind = str_eq_nocase(protocol, STR("websocket")) ? CARRIER_WS : CARRIER_DIRECT;
+		a.probes = &e->probes;
+	}
 	if (!t) {
 		answer(e, v, 401, "this token is not known here", NULL);
 	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
@@ -234,6 +285,8 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		answer(e, v, 404, "no such tunnel endpoint", NULL);
 	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {
 		serve_polls(e, v, h, t, &a);
+	} else if (a.kind == CARRIER_PROBE) {
+		serve_probe(e, v, h, t);
 	} else if (a.kind == CARRIER_DIRECT && !v->h1) {
 		answer(e, v, 426, "this endpoint wants HTTP/1.1 all the way; an ingress has made it HTTP/2", NULL);
 	} else if (a.kind == CARRIER_DIRECT && !str_eq_nocase(protocol, STR("adit"))) {
@@ -244,8 +297,8 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		answer_with(e, v, 400, "Sec-WebSocket-Version is not 13", "sec-websocket-version", "13"); /* section 4.2.2 */
 	} else if (e->draining) {
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
-	} else if (!acceptor_has_room(e->acceptor, t)) {
-		answer(e, v, 429, "this token has too many links", "5");
+	} else if (!has_room(e, v, t, &a)) {
+		return;
 	} else if (v->h1) {
 		switch_connection(e, v, h, &a);
 	} else {

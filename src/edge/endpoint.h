@@ -1,5 +1,5 @@
 /* endpoint: the tunnel's own endpoints, /_adit/v1/…: authenticates the request and makes its connection or stream a
- * carrier, or hands it to the poll carrier that it names.
+ * carrier, or hands it to the poll carrier that it names, or to the probes of `adit doctor`.
  * Layer edge; the edge hands over what is addressed to them.
  * Invariant: without a valid token there is a 401 and nothing else; every answer carries Adit-Version.
  */
@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "carrier/poll_answered.h"
+#include "carrier/probe_answered.h"
 #include "conf/conf.h"
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
@@ -28,6 +29,7 @@ struct endpoint {
 	struct log *log;
 	bool draining;
 	struct poll_table polls;
+	struct probe_table probes;
 };
 
 void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
