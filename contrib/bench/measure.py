@@ -56,9 +56,11 @@ def cpu_seconds(roots):
 
 
 def machine_seconds():
-	"""What all programs of the machine used since it started. Without interrupts: those are nobody's in particular."""
+	"""What all programs of the machine used since it started, and what the hypervisor kept from them ("steal"). Without
+	interrupts: those are nobody's in particular."""
 	with open("/proc/stat", encoding="ascii") as f:
-		return sum(int(w) for w in f.readline().split()[1:4]) / TICK
+		words = f.readline().split()[1:]
+	return sum(int(w) for w in words[:3] + words[7:8]) / TICK
 
 
 class Foreign:
@@ -107,6 +109,12 @@ def tcp_memory():
 			if words[0] == "TCP:" and "mem" in words:
 				return int(words[words.index("mem") + 1]) * PAGE
 	return 0
+
+
+def listens(port):
+	"""Is a socket listening there? Asked of the kernel: a probing connection would be somebody's client."""
+	with open("/proc/net/tcp", encoding="ascii") as f:
+		return any(w[1] == f"0100007F:{port:04X}" and w[3] == "0A" for w in map(str.split, f) if len(w) > 3)
 
 
 def written_bytes(pid):

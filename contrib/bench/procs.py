@@ -93,9 +93,12 @@ class Program:
 		self.argv, self.log, self.kwargs = argv, log, kwargs
 		self.name = os.path.basename(str(argv[0]))
 		self.process = None
+		self.log_begin = 0
 
 	def start(self):
-		with open(self.log, "wb") as f:
+		# Appended: a later round must not wipe out what an earlier failure said.
+		with open(self.log, "ab") as f:
+			self.log_begin = f.seek(0, os.SEEK_END)
 			self.process = spawn(self.argv, stdout=f, stderr=f, **self.kwargs)
 		return self
 
@@ -106,13 +109,17 @@ class Program:
 	def alive(self):
 		return self.process is not None and self.process.poll() is None
 
-	def last_line(self):
+	def lines(self):
+		"""What it has written since its start; the last one may be cut."""
 		try:
-			with open(self.log, encoding="utf-8", errors="replace") as f:
-				lines = f.read().split("\n")
+			with open(self.log, "rb") as f:
+				f.seek(self.log_begin)
+				return f.read().decode("utf-8", "replace").split("\n")
 		except OSError:
-			return ""
-		return next((line.strip() for line in reversed(lines) if line.strip()), "")
+			return []
+
+	def last_line(self):
+		return next((line.strip() for line in reversed(self.lines()) if line.strip()), "")
 
 	def check(self):
 		if not self.alive():
@@ -122,12 +129,19 @@ class Program:
 		"""Until `word` stands in its log."""
 		deadline = time.monotonic() + seconds
 		while time.monotonic() < deadline:
-			with open(self.log, encoding="utf-8", errors="replace") as f:
-				if word in f.read():
-					return
+			if any(word in line for line in self.lines()):
+				return
 			self.check()
 			time.sleep(0.02)
 		raise Failed(f"{self.name} did not say \"{word}\" within {seconds} s: {self.last_line() or 'no message'}")
+
+	def wait_listening(self, port, seconds):
+		deadline = time.monotonic() + seconds
+		while not measure.listens(port):
+			self.check()
+			if time.monotonic() > deadline:
+				raise Failed(f"{self.name} does not listen after {seconds} s: {self.last_line() or 'no message'}")
+			time.sleep(0.02)
 
 	def stop(self):
 		if self.process is None:

@@ -16,23 +16,27 @@ class Skipped(Exception):
 
 
 class Middle:
-	"""CPU of the programs in the middle between two points; None for a subject without any."""
+	"""CPU of the programs in the middle between two points: the tunnel's, and an ingress's apart."""
 
 	def __init__(self, subject):
-		self.pids = subject.pids()
-		self.before = measure.cpu_seconds(self.pids)
+		self.sides = {prefix: [p.pid for p in programs]
+			for prefix, programs in (("", subject.tunnel()), ("ingress_", subject.ingresses)) if programs}
+		self.before = self._now()
 
-	def seconds(self):
-		if not self.pids:
-			return None
-		time.sleep(0.05)  # what was received last is still being acknowledged
-		return measure.cpu_seconds(self.pids) - self.before
+	def _now(self):
+		return {prefix: measure.cpu_seconds(pids) for prefix, pids in self.sides.items()}
+
+	def spent(self):
+		"""prefix of the metric → seconds; empty for a subject without any program."""
+		if self.sides:
+			time.sleep(0.05)  # what was received last is still being acknowledged
+		now = self._now()
+		return {prefix: now[prefix] - self.before[prefix] for prefix in self.sides}
 
 
-def _with(figures, name, value, scale=1.0):
-	if value is not None:
-		figures[name] = value * scale
-	return figures
+def _cpu(figures, spent, name, scale):
+	for prefix, seconds in spent.items():
+		figures[prefix + name] = seconds * scale
 
 
 def _errors(figures, result):
@@ -44,9 +48,9 @@ def gets(connections):
 	def row(bench, subject, seconds):
 		middle = Middle(subject)
 		r = load.wrk(bench.tools, subject.port, "/13b", connections, seconds)
-		cpu = middle.seconds()
+		cpu = middle.spent()
 		figures = {"requests_per_s": r["requests"] / r["seconds"], "p50_us": r["p50_us"], "p99_us": r["p99_us"]}
-		_with(figures, "cpu_us_per_request", cpu, 1e6 / r["requests"])
+		_cpu(figures, cpu, "cpu_us_per_request", 1e6 / r["requests"])
 		return _errors(figures, r)
 	return row
 
@@ -58,36 +62,41 @@ def h2_gets(bench, subject, seconds):
 		raise Skipped("does not answer HTTP/2 (prior knowledge) from visitors")
 	middle = Middle(subject)
 	r = load.h2load(bench.tools, subject.h2_port, "/13b", 100, seconds)
-	cpu = middle.seconds()
+	cpu = middle.spent()
 	figures = {"requests_per_s": r["requests"] / r["seconds"], "mean_us": r["mean_us"]}
-	_with(figures, "cpu_us_per_request", cpu, 1e6 / r["requests"])
+	_cpu(figures, cpu, "cpu_us_per_request", 1e6 / r["requests"])
 	return _errors(figures, r)
 
 
 def megabytes(bench, subject, seconds):
 	middle = Middle(subject)
 	r = load.wrk(bench.tools, subject.port, "/1m", 10, seconds)
-	cpu = middle.seconds()
+	cpu = middle.spent()
 	figures = {"mb_per_s": r["bytes"] / r["seconds"] / load.MB, "p50_us": r["p50_us"], "p99_us": r["p99_us"]}
 	# wrk's bytes, not its finished requests: ten bodies were under way when it stopped.
-	_with(figures, "cpu_s_per_gb", cpu, load.GB / r["bytes"])
+	_cpu(figures, cpu, "cpu_s_per_gb", load.GB / r["bytes"])
 	return _errors(figures, r)
 
 
 def _transfer(subject, size, go):
 	middle = Middle(subject)
-	seconds = go()
-	cpu = middle.seconds()
-	return _with({"mb_per_s": size / seconds / load.MB}, "cpu_s_per_gb", cpu, load.GB / size)
+	moved, seconds = go()
+	cpu = middle.spent()
+	figures = {"mb_per_s": moved / seconds / load.MB}
+	if moved < size:
+		figures["left_off_mb"] = moved / load.MB
+	_cpu(figures, cpu, "cpu_s_per_gb", load.GB / moved)
+	return figures
 
 
 def gigabyte_down(bench, subject, _):
-	return _transfer(subject, load.GB, lambda: load.download(bench.tools, subject.port, "/1g", load.GB))
+	return _transfer(subject, load.GB,
+		lambda: load.download(bench.tools, subject.port, "/1g", load.GB, bench.transfer_seconds))
 
 
 def quarter_up(bench, subject, _):
-	return _transfer(subject, load.UP_BYTES,
-		lambda: load.upload(bench.tools, subject.port, bench.origin.up_file, load.UP_BYTES))
+	return _transfer(subject, load.UP_BYTES, lambda: load.upload(bench.tools, subject.port, bench.origin.up_file,
+		load.UP_BYTES, bench.transfer_seconds))
 
 
 def small_beside_bulk(bench, subject, seconds):
@@ -101,9 +110,9 @@ def small_beside_bulk(bench, subject, seconds):
 
 
 def _memory(figures, subject, peak):
-	for side, programs in (("server", subject.servers), ("client", subject.clients)):
+	for side, programs in (("server", subject.servers), ("client", subject.clients), ("ingress", subject.ingresses)):
 		if programs:
-			rss, most = measure.memory(subject.pids(programs))
+			rss, most = measure.memory([p.pid for p in programs])
 			figures[f"rss_{side}_mb"] = rss / load.MB
 			if peak:
 				figures[f"peak_{side}_mb"] = most / load.MB
@@ -117,7 +126,7 @@ def idle(_bench, subject, _seconds):
 
 
 def stalled(_bench, subject, _seconds):
-	measure.reset_peak(subject.pids())
+	measure.reset_peak([p.pid for p in subject.programs()])
 	tcp_before = measure.tcp_memory()
 	figures = {}
 	with load.Stalled(subject.port, STALLED_VISITORS) as visitors:
@@ -151,3 +160,5 @@ ROWS = {
 	"stalled": (stalled, f"{STALLED_VISITORS} visitors stalled in 1 GB bodies, then {STALLED_GETS} small GETs, "
 		f"{STALLED_SECONDS} s each"),
 }
+# What tells carriers apart, and is not the same for all of them anyway.
+CARRIER_ROWS = ["get-1", "get-10", "down-1g", "up-256m"]

@@ -3,7 +3,8 @@
 
 The map:
   run.py       flags, the interleaved loop, ending everything
-  subjects.py  the origin, and the ways to it: direct, two nghttpx, ssh -R, adit
+  subjects.py  the origin, and the ways to it: direct, two nghttpx, ssh -R, adit over each carrier
+  ingress.py   real proxies between adit and aditd, from the files of contrib/ingress
   rows.py      what is measured
   load.py      the visitors: wrk, h2load, curl, and those that stop reading
   measure.py   CPU, memory and TCP buffers from /proc
@@ -13,6 +14,7 @@ The map:
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import sys
@@ -28,9 +30,15 @@ import report
 import rows
 import subjects
 
-VERSION_FLAGS = {"nginx": "-v", "nghttpx": "--version", "ssh": "-V", "wrk": "-v", "h2load": "--version",
-	"curl": "--version", "openssl": "version", "aditd": "--version", "adit": "--version"}
+VERSION_FLAGS = {"nginx": "-v", "haproxy": "-v", "nghttpx": "--version", "ssh": "-V", "wrk": "-v",
+	"h2load": "--version", "curl": "--version", "openssl": "version", "aditd": "--version", "adit": "--version"}
 TCP_IDLE_BYTES = 16 * load.MB
+# What a quick run lets one body take; a whole gigabyte by thirteen subjects would not be quick.
+QUICK_TRANSFER_SECONDS = 1
+# How often a disturbed measurement is made again; the last one stands, however it was.
+REPEATS = 3
+# `idle` is over too fast for a share to mean anything; `stalled` leaves full buffers behind.
+ONCE = ("idle", "stalled")
 
 
 def names(known):
@@ -54,9 +62,10 @@ def arguments(argv):
 	p.add_argument("--rounds", type=positive, help="how often every row is measured (5)")
 	p.add_argument("--duration", type=positive, metavar="SECONDS", help="of each load by wrk and h2load (3)")
 	p.add_argument("--quick", action="store_true", help="1 round of 1 s: about a minute, only to see that all works")
-	p.add_argument("--only", type=names(rows.ROWS), metavar="ROW,…", default=list(rows.ROWS),
-		help=", ".join(rows.ROWS))
-	p.add_argument("--subjects", type=names(subjects.ALL), metavar="NAME,…", default=list(subjects.DEFAULT),
+	p.add_argument("--carriers", action="store_true", help="adit over each carrier, without and through an ingress: "
+		f"other defaults for --subjects, and for --only {','.join(rows.CARRIER_ROWS)}")
+	p.add_argument("--only", type=names(rows.ROWS), metavar="ROW,…", help=", ".join(rows.ROWS))
+	p.add_argument("--subjects", type=names(subjects.ALL), metavar="NAME,…",
 		help=f"{', '.join(subjects.ALL)} (default: {', '.join(subjects.DEFAULT)})")
 	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
 	p.add_argument("--out", metavar="DIR",
@@ -64,6 +73,8 @@ def arguments(argv):
 	a = p.parse_args(argv)
 	a.rounds = a.rounds or (1 if a.quick else 5)
 	a.duration = a.duration or (1 if a.quick else 3)
+	a.only = a.only or list(rows.CARRIER_ROWS if a.carriers else rows.ROWS)
+	a.subjects = a.subjects or ([c.name for c in subjects.CARRIERS] if a.carriers else list(subjects.DEFAULT))
 	return a
 
 
@@ -116,7 +127,8 @@ class Run:
 		self.up.discard(subject)
 		subject.stop()
 
-	def measure(self, round_, row, subject):
+	def measure(self, round_, row, subject, repeats):
+		"""Once, and again while others disturb it: what is chosen by is the others' CPU, never the result."""
 		try:
 			foreign = measure.Foreign()
 			figures = rows.ROWS[row][0](self.bench, subject, self.args.duration)
@@ -124,24 +136,27 @@ class Run:
 			subject.check()
 		except rows.Skipped as e:
 			self.results.add(round_, row, subject.name, "skipped", reason=str(e))
-			say(f"  {row:18} {subject.name:14} skipped: {e}")
+			say(f"  {row:18} {subject.name:16} skipped: {e}")
 			return
 		except (procs.Failed, OSError) as e:
 			self.results.add(round_, row, subject.name, "failed", reason=str(e))
-			say(f"  {row:18} {subject.name:14} failed: {e}")
+			say(f"  {row:18} {subject.name:16} failed: {e}")
 			self.end(subject)
 			self.begin(subject, round_)
 			return
-		self.results.add(round_, row, subject.name, "ok", figures, foreign=share)
+		again = repeats and share > report.QUIET_SHARE
+		self.results.add(round_, row, subject.name, "disturbed" if again else "ok", figures, foreign=share)
 		shown = ", ".join(f"{report.METRICS[m][0]} {report.number(v, report.METRICS[m][1])}"
 			for m, v in figures.items() if m != "errors" or v)
-		say(f"  {row:18} {subject.name:14} {shown}")
+		say(f"  {row:18} {subject.name:16} {shown}" + (f" (others: {share:.0%}; again)" if again else ""))
+		if again:
+			self.measure(round_, row, subject, repeats - 1)
 
 	def row(self, round_, row, order):
 		for subject in order:
 			if subject not in self.up:
 				continue
-			self.measure(round_, row, subject)
+			self.measure(round_, row, subject, 0 if row in ONCE else REPEATS)
 			if row == "stalled":
 				# It takes its full buffers with it, so that the next one is measured against quiet sockets.
 				self.end(subject)
@@ -151,9 +166,8 @@ class Run:
 
 	def round(self, round_):
 		say(f"round {round_} of {self.args.rounds}")
-		# Each round begins with another subject: nobody is always the one after a heavy neighbour.
-		turn = (round_ - 1) % len(self.subjects)
-		order = self.subjects[turn:] + self.subjects[:turn]
+		# Turned only, each would have the same neighbour before it in every round. The same in every run.
+		order = random.Random(round_).sample(self.subjects, len(self.subjects))
 		try:
 			for subject in order:
 				self.begin(subject, round_)
@@ -168,6 +182,7 @@ def measure_all(args, bench):
 	"""Gives (results, meta); `interrupted` is set in meta when a signal ended it early."""
 	run = Run(args, bench)
 	meta = {"date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "rounds": args.rounds, "seconds": args.duration,
+		"transfer_seconds": bench.transfer_seconds,
 		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools), "interrupted": False}
 	run.choose()
 	if not run.subjects:
@@ -207,22 +222,28 @@ def main(argv):
 		if gone:
 			say(f"run.sh: nothing can be measured without {', '.join(gone)}")
 			return 77
+		if args.quick:
+			bench.transfer_seconds = QUICK_TRANSFER_SECONDS
 		bench.origin = subjects.Origin(bench)
 		results, meta = measure_all(args, bench)
 	except procs.Failed as e:
 		say(f"run.sh: {e}")
 		return 1
+	except KeyboardInterrupt:
+		return 130
 	finally:
 		procs.end_all()
 		shutil.rmtree(work, ignore_errors=True)
 	text = report.report(results, meta, {r: rows.ROWS[r][1] for r in args.only},
-		{s: subjects.ALL[s].title for s in args.subjects}, subjects.BASE)
+		{s: subjects.ALL[s].title for s in args.subjects}, subjects.BASES)
 	report.save(out, results, meta, text)
 	print(text)
 	say(f"results: {out}")
 	if meta["interrupted"]:
 		return 130
-	return 1 if results.remarks("failed") else 0
+	if results.remarks("failed"):
+		return 1
+	return 0 if any(e["status"] == "ok" for e in results.entries) else 77
 
 
 if __name__ == "__main__":

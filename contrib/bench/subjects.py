@@ -1,22 +1,23 @@
-"""The ways from a visitor to the same origin, each as it is set up here: direct, two nghttpx, ssh -R, adit."""
+"""The ways from a visitor to the same origin, each as it is set up here: direct, two nghttpx, ssh -R, adit
+over each of its carriers."""
 
 import contextlib
 import getpass
-import grp
 import hashlib
+import json
 import os
-import pwd
 import secrets
 import shutil
 import time
 
+import ingress
 import load
 from procs import ENVIRONMENT, Failed, Program, run
 
 START_SECONDS = 10
 NAME = "tunnel.test"
 
-TOOLS = ("nginx", "nghttpx", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "curl", "openssl")
+TOOLS = ("nginx", "haproxy", "nghttpx", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "curl", "openssl")
 
 
 class Bench:
@@ -29,6 +30,7 @@ class Bench:
 			self.tools[program] = self._built(program, build_dir)
 		self.build_dir = build_dir
 		self.origin = None
+		self.transfer_seconds = load.TRANSFER_SECONDS
 
 	@staticmethod
 	def _built(program, build_dir):
@@ -139,17 +141,13 @@ class Origin:
 		if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2 * load.UP_BYTES:
 			self.temp = os.path.join("/dev/shm", os.path.basename(b.work))
 		os.mkdir(self.temp, 0o700)
-		user = ""
-		if os.geteuid() == 0:
-			account = pwd.getpwuid(0)
-			user = f"user {account.pw_name} {grp.getgrgid(account.pw_gid).gr_name};"
-		conf = b.file("nginx.conf", NGINX % {"work": b.work, "temp": self.temp, "user": user, "port": self.port,
-			"h2_port": self.h2_port})
+		conf = b.file("nginx.conf", NGINX % {"work": b.work, "temp": self.temp, "user": ingress.nginx_user(),
+			"port": self.port, "h2_port": self.h2_port})
 		self.program = b.program("origin", [b.tools["nginx"], "-e", "stderr", "-p", b.work, "-c", conf]).start()
 		wait_for_get(self.port, [self.program])
 		# Now the file lies in the page cache, and the memory that uploads go to has been touched once.
-		load.download(b.tools, self.port, "/1g", load.GB)
-		load.upload(b.tools, self.port, self.up_file, load.UP_BYTES)
+		load.download(b.tools, self.port, "/1g", load.GB, load.TRANSFER_SECONDS)
+		load.upload(b.tools, self.port, self.up_file, load.UP_BYTES, load.TRANSFER_SECONDS)
 
 	def stop(self):
 		if self.program:
@@ -160,14 +158,15 @@ class Origin:
 
 class Subject:
 	"""One way to the origin. After start(), visitors reach it at `port`; `servers` and `clients` are the programs in
-	the middle, by side: `clients` stand beside the origin and dial out (for nghttpx: the hop next to the origin)."""
+	the middle, by side: `clients` stand beside the origin and dial out (for nghttpx: the hop next to the origin).
+	`ingresses` are the proxies that the tunnel's own connection passes; their CPU is told apart."""
 
 	needs = ()
 
 	def __init__(self, bench):
 		self.bench = bench
 		self.port = self.h2_port = None
-		self.servers, self.clients = [], []
+		self.servers, self.clients, self.ingresses = [], [], []
 
 	def missing(self):
 		"""Why it cannot run here, or None."""
@@ -185,19 +184,19 @@ class Subject:
 		raise NotImplementedError
 
 	def programs(self):
+		return self.servers + self.clients + self.ingresses
+
+	def tunnel(self):
 		return self.servers + self.clients
 
 	def check(self):
 		for p in self.programs():
 			p.check()
 
-	def pids(self, programs=None):
-		return [p.pid for p in (self.programs() if programs is None else programs)]
-
 	def stop(self):
-		for p in self.clients + self.servers:
+		for p in self.clients + self.ingresses + self.servers:
 			p.stop()
-		self.servers, self.clients, self.h2_port = [], [], None
+		self.servers, self.clients, self.ingresses, self.h2_port = [], [], [], None
 
 
 class Direct(Subject):
@@ -280,12 +279,7 @@ class Ssh(Subject):
 			known = b.file("known_hosts", f"[127.0.0.1]:{sshd_port} {f.read()}")
 		server = b.program("sshd", [b.tools["sshd"], "-D", "-e", "-f", conf]).start()
 		self.servers = [server]
-		deadline = time.monotonic() + START_SECONDS
-		while not listens(sshd_port):
-			server.check()
-			if time.monotonic() > deadline:
-				raise Failed(f"sshd does not listen after {START_SECONDS} s")
-			time.sleep(0.02)
+		server.wait_listening(sshd_port, START_SECONDS)
 		options = ("IdentitiesOnly=yes", "IdentityAgent=none", f"UserKnownHostsFile={known}",
 			"GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "BatchMode=yes", "ExitOnForwardFailure=yes",
 			"Ciphers=aes128-gcm@openssh.com", "Compression=no", "LogLevel=ERROR")
@@ -301,14 +295,9 @@ class Ssh(Subject):
 			self.made_privsep = False
 
 
-def listens(port):
-	"""Is a socket listening there? Asked of the kernel: a probing connection would be a client to sshd."""
-	with open("/proc/net/tcp", encoding="ascii") as f:
-		return any(w[1] == f"0100007F:{port:04X}" and w[3] == "0A" for w in map(str.split, f) if len(w) > 3)
-
-
 ADITD = """\
 domain: tunnel.test
+trusted_proxies: [127.0.0.1]
 listen:
   - address: 127.0.0.1:%(visitors)d
   - address: 127.0.0.1:%(tunnels)d
@@ -323,8 +312,9 @@ tokens:
 
 
 class Adit(Subject):
-	name, title = "adit", "aditd and adit, direct carrier over TLS"
+	name, title = "adit", "aditd and adit, carrier direct over TLS"
 	needs = ("aditd", "adit", "openssl")
+	carrier, ingress = "direct", None
 
 	def missing(self):
 		gone = [p for p in ("aditd", "adit") if not self.bench.tools[p]]
@@ -335,18 +325,49 @@ class Adit(Subject):
 	def launch(self):
 		b, token = self.bench, secrets.token_urlsafe(32)
 		self.port, tunnels = b.ports.take(), b.ports.take()
-		conf = b.file("aditd.yaml", ADITD % {"visitors": self.port, "tunnels": tunnels, "work": b.work,
+		conf = b.file(f"{self.name}.yaml", ADITD % {"visitors": self.port, "tunnels": tunnels, "work": b.work,
 			"sha256": hashlib.sha256(token.encode()).hexdigest()})
-		server = b.program("aditd", [b.tools["aditd"], "-c", conf]).start()
+		server = b.program(f"{self.name}.aditd", [b.tools["aditd"], "-c", conf]).start()
 		self.servers = [server]
 		server.wait_for("ready", START_SECONDS)
-		client = b.program("adit", [b.tools["adit"], "http", f"127.0.0.1:{b.origin.port}", "--name", "shop",
-			"--server", f"https://127.0.0.1:{tunnels}", "--server-name", NAME, "--ca", b.file("ca.pem")],
-			env={"ADIT_TOKEN": token, "XDG_STATE_HOME": b.file("state")}).start()
+		if self.ingress:
+			tunnels = b.ports.take()
+			proxy = ingress.program(b, self.name, self.ingress, NAME, tunnels, self.port).start()
+			self.ingresses = [proxy]
+			proxy.wait_listening(tunnels, START_SECONDS)
+		client = b.program(f"{self.name}.adit", [b.tools["adit"], "http", f"127.0.0.1:{b.origin.port}", "--name", "shop",
+			"--server", f"https://127.0.0.1:{tunnels}", "--server-name", NAME, "--ca", b.file("ca.pem"),
+			"--carrier", self.carrier, "--log-format", "json"],
+			env={"ADIT_TOKEN": token, "XDG_STATE_HOME": b.file(f"{self.name}.state")}).start()
 		self.clients = [client]
-		client.wait_for("published", START_SECONDS)
+		client.wait_for('"published"', START_SECONDS)
+
+	def check(self):
+		"""One link, over the carrier that the figures are told of, from the start to now."""
+		super().check()
+		for client in self.clients:
+			records = [json.loads(line) for line in client.lines()[:-1] if line.startswith("{")]
+			taken = [r["carrier"] for r in records if r.get("event") == "published"]
+			if taken != [self.carrier]:
+				raise Failed(f"wanted one link over {self.carrier}, there were: {', '.join(taken) or 'none'}")
 
 
-ALL = {c.name: c for c in (Direct, Nghttpx, NghttpxTuned, Ssh, Adit)}
+def over(carrier_, ingress_=None):
+	"""adit over another carrier, through a proxy where one is named."""
+	_, tool, *_, words = ingress.KINDS[ingress_] if ingress_ else ("", "", "")
+
+	class Over(Adit):
+		name = f"{carrier_}@{ingress_}" if ingress_ else carrier_
+		title = f"carrier {carrier_} over TLS, " + (f"through {words}" if ingress_ else "no ingress")
+		needs = Adit.needs + ((tool,) if ingress_ else ())
+		carrier, ingress = carrier_, ingress_
+	return Over
+
+
+CARRIERS = (Adit, over("ws-h2"), over("ws-h1"), over("poll"),
+	*(over(carrier, "nginx") for carrier in ("direct", "ws-h1", "poll")),
+	*(over(carrier, kind) for kind in ("haproxy-h1", "haproxy-h2") for carrier in ("ws-h2", "ws-h1", "poll")))
+ALL = {c.name: c for c in (Direct, Nghttpx, NghttpxTuned, Ssh, *CARRIERS)}
 DEFAULT = ("direct", "nghttpx", "ssh", "adit")
-BASE = "nghttpx"
+# Ratios are to the first of these that was measured.
+BASES = ("nghttpx", "adit")
