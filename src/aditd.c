@@ -16,12 +16,16 @@
  *     edge       takes connections, routes requests         greet      HTTP/1.1 or HTTP/2?
  *     edge_h1    one HTTP/1.1 connection, an asking half     edge_h2    one HTTP/2 connection, its streams asking halves
  *     registry   name to live session                       endpoint   a request for us becomes a carrier
- *     accept     a carrier becomes a link: HELLO, WELCOME   auth       tokens and what they allow
+ *     accept     carriers become links, or resume them      hold       requests that wait for their tunnel
+ *     auth       tokens and what they allow
  *     admin      /healthz, /readyz                          dev        what --dev makes by itself
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
- *   session/   session: h2 above a link, and the pump to its carrier      dialer, worked, backoff: adit's side keeps a link up
+ *   session/   session: h2 above a link, and the pump to its carrier
+ *     dialer     adit's side keeps a link up                flight     ladders beside each other
+ *     knock      first frames on a carrier to move to       retired    sessions whose server drains
+ *     backoff, climb, worked: when to dial, when to try better, what is remembered
  *   link/      the byte stream that outlives carriers: frame, link, replay, pacing, handshake
  *   carrier/   ways through today's networks
  *     ladder     tries them, best first                     upgrade    direct and ws-h1: an HTTP/1.1 Upgrade

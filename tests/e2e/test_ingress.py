@@ -460,3 +460,29 @@ def test_fall_and_return(kind, base, authority, reports, request):
         if adit:
             adit.kill()
         road.end()
+
+
+def test_goaway_moves(base, authority, reports, request):
+    """nghttpx announces by GOAWAY that a connection ends with its reload: adit moves to a new one while the old one carries,
+    and visitors notice nothing."""
+    if ingress.missing("nghttpx-h1"):
+        pytest.skip("nghttpx is not installed: sh contrib/deps.sh test")
+    road = Road(base / "goaway", authority, "nghttpx-h1")
+    request.node.stage_folder = road.folder
+    adit = None
+    try:
+        adit = road.adit("ws-h2", "--trace", "trace.json")
+        adit.wait_event("published")
+        with Load(road.server) as load:
+            eventually(lambda: load.count > 10, "visitors come")
+            road.ingress.reload()
+            assert adit.wait_event("moved", timeout=10)["away_ms"] == 0
+            before = load.count
+            eventually(lambda: load.count > before + 10, "visitors come", timeout=20)
+        assert not load.failed and not adit.events("down"), (load.failed, adit.text)
+        adit.stop()
+        assert "leaving" in [r["event"] for r in trace_of(road.folder / "adit1-ws-h2")]
+    finally:
+        if adit:
+            adit.kill()
+        road.end()
