@@ -244,6 +244,20 @@ static void session_told(void *owner, enum frame_type type, const uint8_t *p, si
 		session_close(d->session, 400, "unexpected control frame", ADIT_ERR_PROTO);
 }
 
+/* A silence after which carriers keep being cut is some timer's on the way. A far end that has gone silent is none. */
+static void learn_idle(struct dialer *d, int err)
+{
+	uint64_t silent = loop_ms(d->loop) - link_last_rx_ms(session_link(d->session));
+	uint32_t heartbeat = err == ADIT_ERR_TIMEOUT ? d->heartbeat_ms : idle_died(&d->idle, silent, d->heartbeat_ms);
+
+	if (heartbeat == d->heartbeat_ms)
+		return;
+	d->heartbeat_ms = heartbeat;
+	session_heartbeat(d->session, heartbeat);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "heartbeat", KV_Z("link", d->link_id), KV_U64("ms", heartbeat),
+	          KV_U64("silent_ms", silent));
+}
+
 static void session_detached(void *owner, int err, const char *detail)
 {
 	struct dialer *d = owner;
@@ -252,6 +266,7 @@ static void session_detached(void *owner, int err, const char *detail)
 
 	d->detached_ms = loop_ms(d->loop);
 	timer_clear(&d->climbing);
+	learn_idle(d, err);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "detached", KV_Z("link", d->link_id), KV_U64("epoch", d->epoch),
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("reason", err_name(err)), KV_Z("detail", detail),
 	          KV_U64("received", link_rx_offset(link)), KV_U64("sent", link_tx_offset(link)),
@@ -298,6 +313,7 @@ static void session_leaves(void *owner)
 
 static void session_lost(void *owner, int err, const char *detail)
 {
+	learn_idle(owner, err);
 	dialer_again(owner, err, detail, 0);
 }
 
@@ -308,7 +324,7 @@ static const struct session_events session_events = {
 static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 {
 	const struct session_options o = {
-		.role = H2_ANSWERING, .budget = d->o.budget, .heartbeat_ms = d->o.heartbeat_ms, .events = &session_events, .owner = d,
+		.role = H2_ANSWERING, .budget = d->o.budget, .heartbeat_ms = d->heartbeat_ms, .events = &session_events, .owner = d,
 	};
 	size_t n;
 	char *hello = wire_write_hello(d->o.hello, &n);
@@ -459,6 +475,7 @@ struct dialer *dialer_new(struct loop *l, const struct dialer_options *o)
 	         o->proxy ? o->proxy->shown : "-", o->carriers);
 	d->worked = worked_recall(o->state_dir, d->worked_key, wall_s());
 	climb_init(&d->climb, o->climb_ms);
+	d->heartbeat_ms = o->heartbeat_ms;
 	d->watch_mono = clock_us() / 1000;
 	d->watch_wall = clock_wall_us() / 1000;
 	retired_init(&d->retired, o->trace, o->events->request, o->owner);

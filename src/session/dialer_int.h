@@ -8,6 +8,7 @@
 #include "session/climb.h"
 #include "session/dialer.h"
 #include "session/flight.h"
+#include "session/idle.h"
 #include "session/knock.h"
 #include "session/retired.h"
 #include "session/worked.h"
@@ -42,6 +43,8 @@ struct dialer {
 	/* policy */
 	struct timer climbing, leave, watch;
 	struct climb climb;
+	struct idle idle;
+	uint32_t heartbeat_ms;    /* as configured, or as learnt */
 	uint64_t watch_mono, watch_wall;
 	char host_field[CARRIER_HOST_MAX];
 	struct worked worked;     /* what is known of this server */

@@ -459,6 +459,11 @@ bool session_suspect(const struct session *s)
 	return s->suspect;
 }
 
+void session_heartbeat(struct session *s, uint32_t ms)
+{
+	s->heartbeat_ms = ms; /* the link is told with the next tick or attach */
+}
+
 void session_doubt(struct session *s)
 {
 	if (!s->carrier || s->suspect)

@@ -75,6 +75,8 @@ void session_pause(struct session *s, bool paused);
 bool session_attached(const struct session *s);
 /** Nothing has been heard from the far end for too long. */
 bool session_suspect(const struct session *s);
+/** Another heartbeat, in milliseconds. */
+void session_heartbeat(struct session *s, uint32_t ms);
 /** Looks at once whether the far end is still there: suspect until anything is heard. */
 void session_doubt(struct session *s);
 /** Has the carrier, which must be paused, brought something that was not read? Such bytes are lost to it: only to be
