@@ -1,6 +1,10 @@
 """How a dead or dying connection is noticed when nothing is said about it."""
 import json
+import shutil
+import subprocess
 import time
+
+import pytest
 
 import harness
 import nginx_ingress
@@ -30,3 +34,23 @@ def test_idle_budget_is_learnt(own):
     time.sleep(7)
     assert len(adit.events("down")) == cuts == 2, adit.text
     assert server.fetch().status == 200
+
+
+def test_machine_slept(own):
+    """The wall clock runs ahead of the monotonic one: adit asks at once whether its server is still there."""
+    if not shutil.which("cc") or b"__asan_init" in harness.ADIT.read_bytes():
+        pytest.skip("needs a C compiler, and a build without sanitizers")
+    shim = own.folder / "clock_shim.so"
+    shim.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, harness.TOP / "tests" / "e2e" / "clock_shim.c"], check=True,
+                   timeout=60)
+    server, origin, jump = own.server(), own.origin(), own.folder / "jump"
+    adit = own.keep(harness.adit_http(
+        server, own.folder / "adit", origin.address, "--name", "shop", "--trace", "trace.json",
+        wrap=["env", f"LD_PRELOAD={shim}", f"CLOCK_JUMP={jump}"]))
+    adit.wait_event("published")
+    jump.touch()
+    eventually(lambda: "trusted" in [r["event"] for r in trace_of(own)], "it asks and is answered", timeout=10)
+    events = [r["event"] for r in trace_of(own)]
+    assert events.index("clock") < events.index("suspect") < events.index("trusted"), events
+    assert not adit.events("down") and server.fetch().status == 200
