@@ -8,8 +8,10 @@
 
 /** Pieces of one gathered write to the carrier. */
 #define WRITE_PIECES 32
-/** How long a CLOSE may take to leave. */
+/** How long a CLOSE may take to leave and be answered by the end of the carrier. */
 #define CLOSE_MS 1000
+/** Until then the far end may end it first: some ingresses throw away what is on its way when they see our end. */
+#define CLOSE_FINISH_MS 400
 
 struct session {
 	struct loop *loop;
@@ -28,6 +30,7 @@ struct session {
 	int close_err;         /* set while CLOSE is on its way */
 	int cut_err;           /* why the last carrier failed */
 	bool resumable, paused, suspect;
+	bool finished;         /* CLOSE has had its time, the carrier is ended */
 	bool told;
 	char detail[160];
 };
@@ -207,10 +210,7 @@ static void flush(void *arg)
 		give_up(s, h2_error(s->h2));
 		return;
 	}
-	/* the far end closes when it has read CLOSE; closing first could destroy it on its way */
-	if (s->close_err)
-		stream_finish(s->carrier);
-	else
+	if (!s->close_err)
 		set_tick(s);
 }
 
@@ -297,7 +297,13 @@ static void on_closing(void *arg)
 {
 	struct session *s = arg;
 
-	lose(s, s->close_err, "");
+	if (s->finished) {
+		lose(s, s->close_err, "");
+		return;
+	}
+	s->finished = true;
+	timer_set(&s->closing, CLOSE_MS - CLOSE_FINISH_MS);
+	stream_finish(s->carrier);
 }
 
 /* ---- h2's events */
@@ -525,7 +531,7 @@ void session_close(struct session *s, uint16_t code, const char *reason, int err
 		return;
 	}
 	link_close(s->link, code, reason);
-	timer_set(&s->closing, CLOSE_MS);
+	timer_set(&s->closing, CLOSE_FINISH_MS);
 	task_post(s->loop, &s->flush);
 }
 

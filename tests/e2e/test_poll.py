@@ -211,6 +211,8 @@ def test_client_killed_over_poll(own):
     server, origin = own.server(), own.origin()
     adit = own.http(server, origin.port, "--name", "shop", "--carrier", "poll")
     adit.wait_event("published")
+    assert server.fetch().status == 200
+    time.sleep(0.3)  # until polls are there to be cut
     adit.kill()
     server.program.wait_event("link.detached", timeout=10)
     own.http(server, origin.port, "--name", "shop", "--carrier", "poll", folder="again").wait_event("published")
