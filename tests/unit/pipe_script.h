@@ -1,0 +1,227 @@
+/* pipe_script: two streams joined in memory: a carrier whose every byte and whose end are the test's. For unit tests only,
+ * on loop_script's loop. Bytes written are on their way until pipe_move lets them arrive. When the last byte before a
+ * direction's cut has arrived the carrier dies: those ends that are to notice find EOF or a reset, the others nothing,
+ * ever, and no byte arrives any more. Or, instead, the first end is told there that the connection below will end
+ * (stream_leave), and all goes on.
+ */
+#ifndef ADIT_TESTS_PIPE_SCRIPT_H
+#define ADIT_TESTS_PIPE_SCRIPT_H
+
+#include <string.h>
+
+#include "io/stream.h"
+#include "loop_script.h"
+
+struct pipe;
+
+struct pipe_end {
+	struct stream base;
+	struct pipe *pipe;
+	unsigned side;
+	int err;             /* found when all that arrived is read */
+	bool paused, stopped, destroyed, finished, wants_room;
+};
+
+/** One direction: from end[i] to the other. */
+struct pipe_way {
+	uint8_t *bytes;
+	size_t cap, written, arrived, taken;
+	size_t cut;          /* how many arrive before it dies */
+};
+
+struct pipe {
+	struct pipe_end end[2];
+	struct pipe_way way[2];
+	size_t room;         /* bytes of each direction on their way at most */
+	int notice[2];       /* what each end finds when the carrier has died; 0 = nothing */
+	bool leaves;         /* at the cut it does not die, but says that it will */
+	bool dead;
+};
+
+static inline struct pipe_end *pipe_end_of(const struct stream *s)
+{
+	return (struct pipe_end *)(uintptr_t)s;
+}
+
+static inline ssize_t pipe_read(struct stream *s, void *p, size_t n)
+{
+	struct pipe_end *e = pipe_end_of(s), *far = &e->pipe->end[1 - e->side];
+	struct pipe_way *w = &e->pipe->way[1 - e->side];
+
+	if (n > w->arrived - w->taken)
+		n = w->arrived - w->taken;
+	if (n) {
+		memcpy(p, w->bytes + w->taken, n);
+		w->taken += n;
+		return (ssize_t)n;
+	}
+	if (!e->err && !e->pipe->dead && (far->stopped || far->finished) && w->arrived == w->written)
+		e->err = ADIT_ERR_EOF;
+	return e->err ? e->err : ADIT_ERR_AGAIN;
+}
+
+static inline size_t pipe_add(struct pipe_way *w, const void *p, size_t n, size_t room)
+{
+	size_t left = w->written - w->arrived < room ? room - (w->written - w->arrived) : 0;
+
+	n = n < left ? n : left;
+	if (w->written + n > w->cap) {
+		w->cap = 2 * (w->written + n);
+		w->bytes = realloc(w->bytes, w->cap);
+		if (!w->bytes)
+			abort();
+	}
+	if (n)
+		memcpy(w->bytes + w->written, p, n);
+	w->written += n;
+	return n;
+}
+
+static inline ssize_t pipe_write(struct stream *s, const struct iovec *iov, int count)
+{
+	struct pipe_end *e = pipe_end_of(s);
+	size_t done = 0;
+
+	if (e->err && e->err != ADIT_ERR_EOF)
+		return e->err;
+	for (int i = 0; i < count && !e->wants_room; i++) {
+		size_t n = pipe_add(&e->pipe->way[e->side], iov[i].iov_base, iov[i].iov_len, e->pipe->room);
+
+		e->wants_room = n < iov[i].iov_len;
+		done += n;
+	}
+	return (ssize_t)done;
+}
+
+static inline void pipe_pause(struct stream *s, bool paused)
+{
+	pipe_end_of(s)->paused = paused;
+}
+
+static inline size_t pipe_unsent(const struct stream *s)
+{
+	const struct pipe_end *e = pipe_end_of(s);
+
+	return e->pipe->way[e->side].written - e->pipe->way[e->side].arrived;
+}
+
+static inline void pipe_finish(struct stream *s)
+{
+	pipe_end_of(s)->finished = true;
+}
+
+static inline void pipe_stop(struct stream *s)
+{
+	pipe_end_of(s)->stopped = true;
+}
+
+static inline void pipe_destroy(struct stream *s)
+{
+	pipe_end_of(s)->destroyed = true;
+}
+
+static inline struct pipe *pipe_new(struct loop *l, size_t room)
+{
+	static const struct stream_ops ops = {
+		.read = pipe_read, .write = pipe_write, .pause = pipe_pause, .unsent = pipe_unsent, .finish = pipe_finish,
+		.stop = pipe_stop, .destroy = pipe_destroy,
+	};
+	struct pipe *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		abort();
+	p->room = room;
+	for (unsigned i = 0; i < 2; i++) {
+		stream_init(&p->end[i].base, &ops, l);
+		p->end[i].pipe = p;
+		p->end[i].side = i;
+		p->end[i].paused = true;
+		p->way[i].cut = SIZE_MAX;
+	}
+	return p;
+}
+
+static inline void pipe_free(struct pipe *p)
+{
+	free(p->way[0].bytes);
+	free(p->way[1].bytes);
+	free(p);
+}
+
+/* Who notices by a reset loses what he has not read. */
+static inline void pipe_die(struct pipe *p)
+{
+	p->dead = true;
+	for (unsigned i = 0; i < 2; i++) {
+		if (p->end[i].err)
+			continue;
+		p->end[i].err = p->notice[i];
+		if (p->notice[i] == ADIT_ERR_RESET)
+			p->way[1 - i].taken = p->way[1 - i].arrived;
+	}
+}
+
+/* Lets at most `max` bytes of each direction arrive; how many did. */
+static inline size_t pipe_move(struct pipe *p, size_t max)
+{
+	size_t moved = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct pipe_way *w = &p->way[i];
+		size_t n = w->written - w->arrived;
+
+		if (n > max)
+			n = max;
+		if (n > w->cut - w->arrived)
+			n = w->cut - w->arrived;
+		if (p->dead)
+			return moved;
+		w->arrived += n;
+		moved += n;
+		if (w->arrived == w->cut && p->leaves) {
+			w->cut = SIZE_MAX;
+			stream_leave(&p->end[0].base);
+		} else if (w->arrived == w->cut) {
+			pipe_die(p);
+		}
+	}
+	return moved;
+}
+
+static inline bool pipe_has_news(const struct pipe_end *e)
+{
+	const struct pipe_end *far = &e->pipe->end[1 - e->side];
+	const struct pipe_way *w = &e->pipe->way[1 - e->side];
+
+	return w->arrived > w->taken || e->err ||
+	       (!e->pipe->dead && (far->stopped || far->finished) && w->arrived == w->written);
+}
+
+/* Tells the owners what a loop would. True when anybody was told. */
+static inline bool pipe_tell(struct pipe *p)
+{
+	bool told = false;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct pipe_end *e = &p->end[i];
+
+		if (!e->stopped && e->base.handler && e->wants_room && pipe_unsent(&e->base) < p->room) {
+			e->wants_room = false;
+			e->base.handler->writable(e->base.owner);
+			told = true;
+		}
+		if (!e->stopped && e->base.handler && !e->paused && pipe_has_news(e)) {
+			e->base.handler->readable(e->base.owner);
+			told = true;
+		}
+	}
+	return told;
+}
+
+/* Both owners have let go, and the loop has ended both. */
+static inline bool pipe_is_over(const struct pipe *p)
+{
+	return p->end[0].destroyed && p->end[1].destroyed;
+}
+
+#endif
