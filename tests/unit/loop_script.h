@@ -45,7 +45,7 @@ static inline bool loop_run_first(struct list *queue)
 	return true;
 }
 
-/* The bottom of a turn. True when there was anything to do. */
+/* The bottom of a turn. True when there was anything to do, or is for the next one. */
 static inline bool loop_turn(struct loop *l)
 {
 	bool any = false;
@@ -59,6 +59,7 @@ static inline bool loop_turn(struct loop *l)
 
 		list_remove(node);
 		list_append(&l->now, node);
+		any = true; /* the time must not jump over it */
 	}
 	return any;
 }

@@ -149,7 +149,7 @@ static bool run(struct world *w)
 		drive(w);
 		if (over(w))
 			return true;
-		if (!busy && list_empty(&w->loop->now) && !loop_jump(w->loop, until))
+		if (!busy && !loop_jump(w->loop, until))
 			return false;
 	}
 }

@@ -326,7 +326,7 @@ static inline bool world_rest(struct world *w)
 
 		if (world_at_rest(w))
 			return true;
-		if (!busy && list_empty(&w->loop->now) && !loop_jump(w->loop, until))
+		if (!busy && !loop_jump(w->loop, until))
 			return false;
 	}
 }
