@@ -21,14 +21,24 @@ static void note(struct scene *s)
 	s->acked = link_acked(l);
 }
 
+/* adit comes back within a few attempts. */
+static void wait_for_move(struct world *w)
+{
+	uint64_t until = w->loop->ms + 10000;
+	unsigned moved = w->moved;
+
+	while (w->moved == moved && (world_turn(w) || loop_jump(w->loop, until)))
+		;
+	CU_ASSERT_EQUAL_FATAL(w->moved, moved + 1);
+}
+
 static void open_scene(struct scene *s)
 {
 	s->w = world_new(NULL, 0);
 	CU_ASSERT_TRUE_FATAL(world_rest(s->w));
 	s->w->pipes[0]->notice[0] = s->w->pipes[0]->notice[1] = ADIT_ERR_RESET;
 	pipe_die(s->w->pipes[0]);
-	while (s->w->moved == 0)
-		CU_ASSERT_FATAL(world_turn(s->w) || loop_jump(s->w->loop, 10000));
+	wait_for_move(s->w);
 	CU_ASSERT_TRUE_FATAL(world_rest(s->w));
 	s->t = acceptor_link(s->w->acceptor, s->w->dialer->link_id);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(s->t);
@@ -239,8 +249,7 @@ static void abandoned_and_late(void)
 	h = right(&s);
 	CU_ASSERT_EQUAL(attach(&s, &s.w->tokens[0], &h), 0);
 	CU_ASSERT_TRUE(s.owner->end[1].stopped);
-	while (s.w->moved == 1)
-		CU_ASSERT_FATAL(world_turn(s.w) || loop_jump(s.w->loop, s.w->loop->ms + 10000));
+	wait_for_move(s.w);
 	CU_ASSERT_TRUE(world_rest(s.w));
 	CU_ASSERT_EQUAL(s.t->epoch, h.epoch + 1);
 	CU_ASSERT_EQUAL(s.w->dialer->epoch, s.t->epoch);
