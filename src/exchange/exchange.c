@@ -120,12 +120,18 @@ static void answer_error(struct exchange *x, int err)
 
 /* ---- asking, and asking again */
 
-static void link_back(struct exchange *x, struct half *answering, const struct head *h)
+/* False: that one was lost in the call, and what follows the head is no longer ours to say: another one may have been
+ * asked meanwhile, and has been told all. */
+static bool link_back(struct exchange *x, struct half *answering, const struct head *h)
 {
-	x->asks++;
+	unsigned ask = ++x->asks;
+
 	half_link(&x->back, answering);
 	half_head(&x->back, h, x->bodyless);
+	if (x->asks != ask)
+		return false;
 	half_credit(&x->back, x->credit);
+	return x->asks == ask;
 }
 
 /* By the head that is kept. */
@@ -136,8 +142,7 @@ static void ask(struct exchange *x)
 
 	x->waits = !answering && err == ADIT_ERR_AGAIN;
 	if (answering) {
-		link_back(x, answering, x->kept);
-		if (x->request_ended)
+		if (link_back(x, answering, x->kept) && x->request_ended)
 			half_end(&x->back, NULL);
 	} else if (!x->waits) {
 		answer_error(x, err);
