@@ -210,12 +210,13 @@ static void print_cuts(const struct world *w)
 struct plan {
 	struct cut cuts[3];
 	unsigned count;
-	size_t step, body;
+	size_t step, body, room;
 	bool newest_first;
 };
 
 struct tally {
-	unsigned runs, moves, replays; /* runs in which any byte was sent again */
+	unsigned runs, carriers, moves;
+	unsigned replays; /* runs in which any byte was sent again */
 };
 
 static bool replayed(const struct world *w)
@@ -233,6 +234,7 @@ static void run_once(const struct plan *p, struct tally *sum, size_t len[2])
 
 	w->step = p->step;
 	w->body = p->body;
+	w->room = p->room;
 	w->newest_first = p->newest_first;
 	good = run(w);
 	if (!good)
@@ -245,6 +247,7 @@ static void run_once(const struct plan *p, struct tally *sum, size_t len[2])
 	for (int i = 0; len && i < 2; i++)
 		len[i] = w->pipes[w->pipe_count - 1]->way[i].arrived;
 	sum->runs++;
+	sum->carriers += w->pipe_count;
 	sum->moves += w->moved;
 	sum->replays += replayed(w);
 	world_free(w);
@@ -271,13 +274,13 @@ static struct cut cut_at(unsigned way, size_t at, size_t end)
 
 static struct plan plan_of(size_t step, size_t body)
 {
-	return (struct plan){.step = step, .body = body};
+	return (struct plan){.step = step, .body = body, .room = 4096 + body / 4};
 }
 
 static void uncut(void)
 {
 	struct plan p = plan_of(SIZE_MAX, 300);
-	struct tally sum = {0, 0, 0};
+	struct tally sum = {0, 0, 0, 0};
 	size_t len[2];
 
 	run_once(&p, &sum, len);
@@ -304,7 +307,7 @@ static void cut_again(struct plan p, size_t stride2, struct tally *sum)
 
 static void cut_everywhere(struct plan p, size_t stride, size_t stride2)
 {
-	struct tally sum = {0, 0, 0};
+	struct tally sum = {0, 0, 0, 0};
 	size_t len[2];
 
 	run_once(&p, &sum, len);
@@ -338,6 +341,33 @@ static void amid_small_reads(void)
 	cut_everywhere(plan_of(1, 60), 23, 0);
 }
 
+/* Carriers that take few bytes at a time: frames are cut in mid-write too. */
+static void amid_small_writes(void)
+{
+	struct plan p = plan_of(SIZE_MAX, 100);
+
+	p.room = 5;
+	cut_everywhere(p, 5, 0);
+}
+
+/* The next carrier dies before it could carry an ATTACH: the link stays where it is, and that one is read on. */
+static void attempt_fails(void)
+{
+	struct tally sum = {0, 0, 0, 0};
+	struct plan p = plan_of(SIZE_MAX, 300);
+
+	p.count = 2;
+	for (size_t end = 0; end < 2; end++)
+		for (size_t leave = 500; leave < 900; leave += 40)
+			for (size_t at = 0; at < 200; at += 3) {
+				p.cuts[0] = (struct cut){.way = at & 1, .at = leave, .leaves = true};
+				p.cuts[1] = cut_at(0, at, end);
+				run_once(&p, &sum, NULL);
+			}
+	CU_ASSERT_EQUAL(sum.carriers, 2 * sum.runs);
+	CU_ASSERT_EQUAL(sum.moves + sum.replays, 0);
+}
+
 static void again_while_it_resumes(void)
 {
 	cut_everywhere(plan_of(SIZE_MAX, 300), 89, 11);
@@ -354,8 +384,10 @@ static const struct unit_test tests[] = {
 	{"without a cut six exchanges pass, each as it should", uncut},
 	{"a carrier cut at any byte of either direction costs no exchange anything", at_every_byte},
 	{"nor does it while bytes trickle", amid_small_reads},
+	{"nor while frames are written in pieces", amid_small_writes},
 	{"nor when the next carrier is cut too, at ATTACH, in the replay or later, and the one after it", again_while_it_resumes},
 	{"nor amid bulk", amid_bulk},
+	{"an attempt that fails leaves the link on the carrier that it has", attempt_fails},
 };
 
 UNIT_MAIN("resume", tests)

@@ -54,6 +54,7 @@ struct world {
 	size_t step;            /* bytes that arrive at a time */
 	bool newest_first;      /* owners of later carriers are told first in each turn */
 	size_t body;            /* of the longest message */
+	size_t room;            /* bytes on their way at most, in each direction of a carrier */
 	unsigned published, moved, refused, strays;
 	struct talk talks[WORLD_TALKS];
 	bool talking;
@@ -72,7 +73,7 @@ struct flight {
 
 static inline struct pipe *world_pipe(struct world *w)
 {
-	struct pipe *p = pipe_new(w->loop, 4096 + w->body / 4);
+	struct pipe *p = pipe_new(w->loop, w->room);
 
 	CU_ASSERT_FATAL(w->pipe_count < WORLD_PIPES);
 	if (w->pipe_count < w->cut_count) {
@@ -218,6 +219,7 @@ static inline void world_open(struct world *w, char **names)
 	snprintf(w->hello.tunnels[0].name, sizeof(w->hello.tunnels[0].name), "shop");
 	w->step = SIZE_MAX;
 	w->body = 300;
+	w->room = 4096;
 	for (unsigned i = 0; i < WORLD_TALKS; i++) {
 		script_init(&w->talks[i].visitor);
 		script_init(&w->talks[i].origin);
