@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Explores every state of a small model of epochs and fencing (doc/model.md): two honest sides, a network that delays,
-loses and repeats, an attacker without bearer or without secret. The rules as programmed must hold everywhere; each
-variant with one rule taken out must break, else the model could not show anything.
+"""Explores every state of a small model of epochs and fencing (doc/model.md): two honest sides, a network that
+delays, loses and repeats, an attacker without bearer or without secret. The rules as programmed must hold everywhere;
+each variant with one rule taken out must break, else the model could not show anything.
 
   check_model.py            what `make check` runs
   check_model.py --big      wider bounds, minutes
@@ -10,18 +10,20 @@ variant with one rule taken out must break, else the model could not show anythi
 import collections
 import sys
 
-# Where aditd's link runs: nowhere; on adit's carrier; on the one where adit awaits ATTACHED; on one that adit has left
-# or never had (an abandoned attempt, a repeated frame).
+# Where aditd's link runs: nowhere; on adit's carrier; on the one where adit awaits ATTACHED; on one that adit has
+# left or never had (an abandoned attempt, a repeated frame).
 NOWHERE, CARRIER, KNOCK, ORPHAN = range(4)
 
-# One side's offsets: DATA received, acked by the far end, ever sent, next to send on this carrier, told by ACK or attach.
+# One side's offsets: DATA received, acked by the far end, ever sent, next to send on this carrier, told by ACK or
+# attach.
 Side = collections.namedtuple('Side', 'rx acked sent pos told')
 # adit's carrier: what is on its way to aditd and to adit, and whether aditd has ended it.
 Carrier = collections.namedtuple('Carrier', 'up down ended')
 # The carrier that adit knocks at: ATTACH has not been read yet; the way down.
 Knock = collections.namedtuple('Knock', 'unread down ended')
 # on: aditd's carrier, one of the four; orphan: bytes on their way to aditd on a carrier that adit has left;
-# frames: the offset in the ATTACH of each epoch, from 1; late: variant offset_first, the answer that is not given yet.
+# frames: the offset in the ATTACH of each epoch, from 1; late: variant offset_first, the answer that is not
+# given yet.
 State = collections.namedtuple('State', 'a carrier knock epoch s on orphan stored frames late')
 
 VARIANTS = {
@@ -140,7 +142,8 @@ def aditd_steps(st, bounds, variant):
     if st.late:
         yield 'aditd answers', settle_late(st, variant)
     if st.on == CARRIER and st.carrier.up:
-        yield 'aditd reads', st._replace(s=take(st.s, st.carrier.up[0]), carrier=st.carrier._replace(up=st.carrier.up[1:]))
+        c = st.carrier
+        yield 'aditd reads', st._replace(s=take(st.s, c.up[0]), carrier=c._replace(up=c.up[1:]))
     if st.on == ORPHAN and st.orphan:
         yield 'aditd reads what was left', st._replace(s=take(st.s, st.orphan[0]), orphan=st.orphan[1:])
     if st.on != NOWHERE:
@@ -242,7 +245,7 @@ def only(steps, name):
 
 
 def recovers(st, bounds):
-    """From here there is a way to one carrier for both, and on it all bytes arrive: give up, dial, attach, send all."""
+    """From here there is a way to one carrier for both, on which all bytes arrive: give up, dial, attach, send."""
     if st.knock:
         st = give_up(st)
     st = only(dial(st), 'adit sends')
@@ -314,7 +317,8 @@ def run(bounds):
 
 def run_variant(variant, show):
     states, _, _, failure, way = explore(Bounds(1, 2, 3), variant)
-    print('%s (%s): %s after %d steps, %d states' % (variant, VARIANTS[variant], failure or 'NOTHING FOUND', len(way) + 1, states))
+    print('%s (%s): %s after %d steps, %d states'
+          % (variant, VARIANTS[variant], failure or 'NOTHING FOUND', len(way) + 1, states))
     for label in way if show else ():
         print('    ' + label)
     return failure is not None

@@ -1,5 +1,5 @@
-/* attach: what aditd makes of an ATTACH that is old, recorded, forged or wrong, while the link's owner has a carrier: only a
- * right one moves the link, every other leaves it as it was. Both programs, as in resume_world.
+/* attach: what aditd makes of an ATTACH that is old, recorded, forged or wrong, while the link's owner has a
+ * carrier: only a right one moves the link, every other leaves it as it was. Both programs, as in resume_world.
  */
 #include "resume_world.h"
 
@@ -238,8 +238,8 @@ static void other_names(void)
 
 /* ---- what is not */
 
-/* An attempt that adit had given up arrives after all: it fences the carrier, for it is adit's own. adit finds its carrier
- * ended and comes back; its next epoch is used already (409), the one after that is not. */
+/* An attempt that adit had given up arrives after all: it fences the carrier, for it is adit's own. adit finds its
+ * carrier ended and comes back; its next epoch is used already (409), the one after that is not. */
 static void abandoned_and_late(void)
 {
 	struct wire_hello h;
@@ -258,7 +258,8 @@ static void abandoned_and_late(void)
 	close_scene(&s);
 }
 
-/* adit is gone, without a word: aditd waits for it, first with its requests, then without, and no longer than it said. */
+/* adit is gone, without a word: aditd waits for it, first with its requests, then without, and no longer than it
+ * said. */
 static void too_late(void)
 {
 	struct scene s;

@@ -1,5 +1,5 @@
-/* hold: requests that wait for their tunnel, and those that are asked again elsewhere when it is lost: which may, how often,
- * and what their visitors are told. The exchange and the hold are the programs' own; route is the test's.
+/* hold: requests that wait for their tunnel, and those that are asked again elsewhere when it is lost: which may, how
+ * often, and what their visitors are told. The exchange and the hold are the programs' own; route is the test's.
  */
 #include "edge/hold.h"
 

@@ -1,6 +1,6 @@
-/* loop_script: io/loop.h with a clock of the test's own, in place of the real loop. For unit tests only; one file of a
- * program includes it, and the linker then leaves the library's loop out. Nothing waits: the script moves bytes, runs a
- * turn's tasks and frees, and lets the time jump to the next deadline.
+/* loop_script: io/loop.h with a clock of the test's own, in place of the real loop. For unit tests only; one file
+ * of a program includes it, and the linker then leaves the library's loop out. Nothing waits: the script moves
+ * bytes, runs a turn's tasks and frees, and lets the time jump to the next deadline.
  */
 #ifndef ADIT_TESTS_LOOP_SCRIPT_H
 #define ADIT_TESTS_LOOP_SCRIPT_H

@@ -1,8 +1,8 @@
-/* pipe_script: two streams joined in memory: a carrier whose every byte and whose end are the test's. For unit tests only,
- * on loop_script's loop. Bytes written are on their way until pipe_move lets them arrive. When the last byte before a
- * direction's cut has arrived the carrier dies: those ends that are to notice find EOF or a reset, the others nothing,
- * ever, and no byte arrives any more. Or, instead, the first end is told there that the connection below will end
- * (stream_leave), and all goes on.
+/* pipe_script: two streams joined in memory: a carrier whose every byte and whose end are the test's. For unit tests
+ * only, on loop_script's loop. Bytes written are on their way until pipe_move lets them arrive. When the last byte
+ * before a direction's cut has arrived the carrier dies: those ends that are to notice find EOF or a reset, the
+ * others nothing, ever, and no byte arrives any more. Or, instead, the first end is told there that the connection
+ * below will end (stream_leave), and all goes on.
  */
 #ifndef ADIT_TESTS_PIPE_SCRIPT_H
 #define ADIT_TESTS_PIPE_SCRIPT_H

@@ -179,7 +179,8 @@ static bool came_out(const struct half_script *s, const char *text, size_t got)
 {
 	if (strcmp(s->text, text) == 0 && s->got == got && !s->wrong)
 		return true;
-	printf("got \"%s\" and %zu bytes%s,\nnot \"%s\" and %zu\n", s->text, s->got, s->wrong ? ", wrong ones" : "", text, got);
+	printf("got \"%s\" and %zu bytes%s,\nnot \"%s\" and %zu\n", s->text, s->got, s->wrong ? ", wrong ones" : "", text,
+	       got);
 	return false;
 }
 
@@ -255,11 +256,11 @@ static void run_once(const struct plan *p, struct tally *sum, size_t len[2])
 
 /* ---- cuts */
 
-/* Who notices the end of a carrier, and how: both at once, only one, neither; what is not told is found by silence. Or the
- * carrier lives, and adit is told to leave it: then both carriers bring bytes while ATTACH is under way. */
+/* Who notices the end of a carrier, and how: both at once, only one, neither; what is not told is found by silence.
+ * Or the carrier lives, and adit is told to leave it: then both carriers bring bytes while ATTACH is under way. */
 static const struct cut ends[] = {
-	{.notice = {ADIT_ERR_RESET, ADIT_ERR_RESET}}, {.notice = {ADIT_ERR_EOF, ADIT_ERR_EOF}}, {.notice = {ADIT_ERR_EOF, 0}},
-	{.notice = {0, ADIT_ERR_RESET}}, {.notice = {0, 0}}, {.leaves = true},
+	{.notice = {ADIT_ERR_RESET, ADIT_ERR_RESET}}, {.notice = {ADIT_ERR_EOF, ADIT_ERR_EOF}},
+	{.notice = {ADIT_ERR_EOF, 0}}, {.notice = {0, ADIT_ERR_RESET}}, {.notice = {0, 0}}, {.leaves = true},
 };
 #define ENDS (sizeof(ends) / sizeof(ends[0]))
 
@@ -386,7 +387,8 @@ static const struct unit_test tests[] = {
 	{"a carrier cut at any byte of either direction costs no exchange anything", at_every_byte},
 	{"nor does it while bytes trickle", amid_small_reads},
 	{"nor while frames are written in pieces", amid_small_writes},
-	{"nor when the next carrier is cut too, at ATTACH, in the replay or later, and the one after it", again_while_it_resumes},
+	{"nor when the next carrier is cut too, at ATTACH, in the replay or later, and the one after it",
+	 again_while_it_resumes},
 	{"nor amid bulk", amid_bulk},
 	{"an attempt that fails leaves the link on the carrier that it has", attempt_fails},
 };

@@ -1,6 +1,7 @@
-/* resume_world: aditd's acceptor and adit's dialer with all that lies below them, joined by pipes of pipe_script. For unit
- * tests only. Not real are the network (a climb succeeds at once and gives a pipe), the loop (loop_script), and the outer
- * ends of the exchanges (half_script). HELLO, WELCOME, ATTACH, ATTACHED and all policy are the programs' own.
+/* resume_world: aditd's acceptor and adit's dialer with all that lies below them, joined by pipes of pipe_script.
+ * For unit tests only. Not real are the network (a climb succeeds at once and gives a pipe), the loop (loop_script),
+ * and the outer ends of the exchanges (half_script). HELLO, WELCOME, ATTACH, ATTACHED and all policy are the
+ * programs' own.
  */
 #ifndef ADIT_TESTS_RESUME_WORLD_H
 #define ADIT_TESTS_RESUME_WORLD_H
@@ -113,7 +114,8 @@ static inline void flight_arrive(void *arg)
 	f->done(f->arg, &r, LADDER_DIRECT, "");
 }
 
-struct flight *flight_start(struct loop *l, const struct ladder_options *o, bool several, ladder_done_fn *done, void *arg)
+struct flight *flight_start(struct loop *l, const struct ladder_options *o, bool several, ladder_done_fn *done,
+                            void *arg)
 {
 	struct flight *f = calloc(1, sizeof(*f));
 
@@ -159,7 +161,8 @@ static inline void world_request(void *owner, struct h2_stream *s, const struct 
 	script_grant(&t->origin, w->body / 3);
 }
 
-static inline void world_published(void *owner, const struct wire_welcome *welcome, const char *carrier, const char *why)
+static inline void world_published(void *owner, const struct wire_welcome *welcome, const char *carrier,
+                                   const char *why)
 {
 	(void)welcome;
 	(void)carrier;
