@@ -239,7 +239,8 @@ static void other_names(void)
 /* ---- what is not */
 
 /* An attempt that adit had given up arrives after all: it fences the carrier, for it is adit's own. adit finds its
- * carrier ended and comes back; its next epoch is used already (409), the one after that is not. */
+ * carrier ended and comes back. The dialer has not counted this one, so that its next epoch is used already (409), as
+ * after a repeated frame that overtook it; the one after that is good. */
 static void abandoned_and_late(void)
 {
 	struct wire_hello h;
