@@ -80,7 +80,7 @@ static void move(struct tunnel *t, struct tunnel *fresh, const struct wire_hello
 {
 	struct acceptor *a = t->acceptor;
 	struct link *link = session_link(t->session);
-	bool fenced = session_attached(t->session);
+	bool fenced = session_attached(t->session), away = timer_is_set(&t->timer); /* its loss may not have been told yet */
 	struct stream *s = fresh->stream;
 	int err;
 
@@ -94,7 +94,7 @@ static void move(struct tunnel *t, struct tunnel *fresh, const struct wire_hello
 	}
 	log_event(a->o.trace, LOG_LEVEL_INFO, "attached", KV_Z("link", t->link_id), KV_U64("epoch", t->epoch),
 	          KV_Z("carrier", fresh->carrier), KV_Z("from", t->carrier), KV_BOOL("fenced", fenced),
-	          KV_U64("away_ms", fenced ? 0 : loop_ms(a->loop) - t->detached_ms), KV_U64("received", link_rx_offset(link)),
+	          KV_U64("away_ms", away ? loop_ms(a->loop) - t->detached_ms : 0), KV_U64("received", link_rx_offset(link)),
 	          KV_U64("acked", h->rx_offset), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("replayed", link_tx_offset(link) - h->rx_offset));
 	log_event(a->o.log, LOG_LEVEL_INFO, "link.attached", KV_Z("link", t->link_id), KV_Z("token", t->token_name),
