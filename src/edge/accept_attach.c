@@ -108,7 +108,7 @@ static void move(struct tunnel *t, struct tunnel *fresh, const struct wire_hello
 		acceptor_session_events.lost(t, err, "");
 		return;
 	}
-	if (a->draining)
+	if (a->draining && t->session) /* a CLOSE behind the ATTACH has ended it already */
 		acceptor_tell_drain(t);
 	a->o.ready(a->o.owner);
 }

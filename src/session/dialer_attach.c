@@ -62,18 +62,18 @@ static void switch_carrier(struct dialer *d, const struct wire_welcome *w)
 	s = knock_yield(&d->knock, &rest);
 	dialer_drop_attempt(d);
 	session_detach(d->session);
-	err = session_attach(d->session, s, w->rx_offset, NULL, &rest);
-	buf_clear(&rest);
-	if (err) {
-		dialer_again(d, err, "", 0);
-		return;
-	}
 	d->carrier = d->next_carrier;
 	snprintf(d->why, sizeof(d->why), "%s", d->next_why);
 	backoff_reset(&d->backoff);
 	dialer_go(d, DIALER_UP);
 	settle_on(d, from);
-	d->o.events->moved(d->o.owner, ladder_name(d->carrier), d->why, away);
+	/* last, for what came behind ATTACHED is taken at once: it may be a CLOSE, and the session gone after it */
+	err = session_attach(d->session, s, w->rx_offset, NULL, &rest);
+	buf_clear(&rest);
+	if (err)
+		dialer_again(d, err, "", 0);
+	else if (d->session)
+		d->o.events->moved(d->o.owner, ladder_name(d->carrier), d->why, away);
 }
 
 static void take_attached(struct dialer *d, const struct frame *f)

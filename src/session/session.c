@@ -283,7 +283,8 @@ static void on_tick(void *arg)
 		s->used_ms = now;
 	link_heartbeat(s->link, s->heartbeat_ms, s->used_ms && now - s->used_ms < SESSION_IN_USE_MS);
 	suspect = link_tick(s->link, now) == LINK_SUSPECT;
-	if (suspect && (!s->resumable || now >= silent_until(s))) {
+	/* a doubt that the link does not share counts as well: its end is among the ticks */
+	if ((suspect && !s->resumable) || ((suspect || s->suspect) && now >= silent_until(s))) {
 		cut(s, ADIT_ERR_TIMEOUT, "nothing was heard from the far end");
 		return;
 	}
