@@ -237,14 +237,41 @@ void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const
 		judge_again(container_of(at, struct tunnel, node));
 }
 
-bool acceptor_has_room(const struct acceptor *a, const struct conf_token *token)
+bool acceptor_has_room(const struct acceptor *a, const struct conf_token *token, const char *link_id)
 {
 	const struct list *at;
+	const struct tunnel *known = acceptor_link(a, link_id);
+	bool beside = known && digest_equal(known->token, token->sha256, SHA256_LEN);
 	unsigned n = 0;
 
 	for (at = a->tunnels.next; at != &a->tunnels; at = at->next)
 		n += digest_equal(container_of(at, struct tunnel, node)->token, token->sha256, SHA256_LEN);
-	return n < ACCEPT_LINKS_PER_TOKEN;
+	return n < ACCEPT_LINKS_PER_TOKEN + (beside ? ACCEPT_BESIDE_PER_TOKEN : 0);
+}
+
+static bool has_name(const struct tunnel *t, const char *wanted)
+{
+	for (const char *name = t->names; name && *name; name += strlen(name) + 1)
+		if (strcmp(name, wanted) == 0)
+			return true;
+	return false;
+}
+
+bool acceptor_make_room(struct acceptor *a, const uint8_t token[SHA256_LEN], const char *name)
+{
+	struct tunnel *oldest = NULL;
+
+	for (struct list *at = a->tunnels.next; at != &a->tunnels; at = at->next) {
+		struct tunnel *t = container_of(at, struct tunnel, node);
+
+		if (!t->session || session_attached(t->session) || !t->strayed || !digest_equal(t->token, token, SHA256_LEN))
+			continue;
+		if ((!oldest || t->detached_ms < oldest->detached_ms) && has_name(t, name))
+			oldest = t;
+	}
+	if (oldest)
+		end_link(oldest, ADIT_ERR_LIMIT, "another link needs its place");
+	return oldest != NULL;
 }
 
 void acceptor_tell_drain(struct tunnel *t)

@@ -23,6 +23,8 @@
 #define ACCEPT_GREETING_MS 10000
 /** Links of one token at once, those that greet included. */
 #define ACCEPT_LINKS_PER_TOKEN 256
+/** Carriers beside these, of links that live already: who has all his links must still be able to resume them. */
+#define ACCEPT_BESIDE_PER_TOKEN 64
 /** Detached links of one token: each holds its session's memory for nobody. */
 #define ACCEPT_DETACHED_PER_TOKEN 64
 /** A link without carrier for so long: its requests may go to another link of the name. */
@@ -51,8 +53,8 @@ void acceptor_free(struct acceptor **a);
  *  have, are closed. The old may be freed. */
 void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const char *published);
 
-/** May this token have one more link now? */
-bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t);
+/** May this token have one more carrier for that link now? */
+bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t, const char *link_id);
 
 /** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`, which must have
  *  been empty: nobody sends before the 101. `carrier`: what it is, for logs; a static string. */

@@ -97,6 +97,8 @@ static bool publish(struct tunnel *t, const struct wire_welcome *w, struct refus
 	for (size_t i = 0; i < w->tunnel_count; i++) {
 		int err = registry_add(t->acceptor->o.registry, w->tunnels[i].name, t->token, t->session);
 
+		if (err == ADIT_ERR_LIMIT && acceptor_make_room(t->acceptor, t->token, w->tunnels[i].name))
+			err = registry_add(t->acceptor->o.registry, w->tunnels[i].name, t->token, t->session);
 		if (!err)
 			continue;
 		registry_remove(t->acceptor->o.registry, t->session);

@@ -69,6 +69,9 @@ void acceptor_tell_drain(struct tunnel *t);
 /** May this token have that name? Gives a random one when it is empty. */
 bool acceptor_judge_name(struct tunnel *t, const struct conf_token *token, const struct wire_hello *h,
                          struct wire_tunnel *w, struct refusal *no);
+/** A name has all the links that may share it: one of them that nobody has resumed for ACCEPT_STRAY_MS goes, for its
+ *  adit is more likely dead than away. False when there is none. */
+bool acceptor_make_room(struct acceptor *a, const uint8_t token[SHA256_LEN], const char *name);
 /** Where the name is published. */
 void acceptor_write_url(const struct acceptor *a, const char *name, char *out, size_t cap);
 

@@ -211,7 +211,7 @@ static void serve_polls(struct endpoint *e, const struct visit *v, const struct 
 		answer(e, v, 400, "a poll must name its carrier", NULL);
 	else if (e->draining)
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
-	else if (!acceptor_has_room(e->acceptor, t))
+	else if (!acceptor_has_room(e->acceptor, t, a->link_id))
 		answer(e, v, 429, "this token has too many links", "5");
 	else
 		open_polls(e, v, a);
@@ -248,7 +248,7 @@ static bool has_room(const struct endpoint *e, const struct visit *v, const stru
 
 	if (full)
 		refuse_probe(e, v, full);
-	else if (!a->probes && !acceptor_has_room(e->acceptor, t))
+	else if (!a->probes && !acceptor_has_room(e->acceptor, t, a->link_id))
 		answer(e, v, 429, "this token has too many links", "5");
 	else
 		return true;
