@@ -38,7 +38,7 @@ struct stream;
 struct stream_ops {
 	/* > 0 bytes, or ADIT_ERR_AGAIN, ADIT_ERR_EOF (the peer's FIN or close_notify), or another error. */
 	ssize_t (*read)(struct stream *s, void *p, size_t n);
-	/* Bytes taken, 0 when none can be now; or an error. */
+	/* Bytes taken, 0 when none can be now; or an error: then any part of them may have left. */
 	ssize_t (*write)(struct stream *s, const struct iovec *iov, int count);
 	/* Stops and starts `readable`. */
 	void (*pause)(struct stream *s, bool paused);

@@ -197,6 +197,8 @@ static void flush(void *arg)
 			wanted += iov[i].iov_len;
 		n = stream_write(s->carrier, iov, count);
 		if (n < 0) {
+			/* some of it may have left before the rest failed, and the far end may say so when it attaches */
+			link_sent(s->link, wanted, loop_ms(s->loop));
 			cut(s, (int)n, stream_detail(s->carrier));
 			return;
 		}

@@ -2,7 +2,9 @@
 
 Each connection is two sockets and a thread. What it can do to them: `reset` (RST both ways), `fin` (FIN both ways at
 once), `half` (FIN in one direction only), `hole` (nothing passes any more, nothing is said), and after so many bytes.
+While `closed` is set new ones are reset, while `holes` is set they are black holes from the start.
 """
+import queue
 import selectors
 import socket
 import struct
@@ -20,6 +22,7 @@ class Passage(threading.Thread):
         super().__init__(daemon=True)
         self.relay, self.near, self.far = relay, near, far
         self.moved, self.cut_at, self.how, self.dead = 0, None, None, False
+        self.holed = relay.holes
         self.lock = threading.Lock()
 
     def run(self):
@@ -36,8 +39,8 @@ class Passage(threading.Thread):
                 selector.register(one, selectors.EVENT_READ)
             while pairs and not self.dead:
                 for key, _ in selector.select(0.1):
-                    if self.how == "hole":
-                        time.sleep(0.01)
+                    if self.holed:
+                        time.sleep(0.05)
                         continue
                     data = key.fileobj.recv(BLOCK)
                     other = pairs[key.fileobj]
@@ -62,6 +65,7 @@ class Passage(threading.Thread):
     def cut(self, how):
         """Breaks it now."""
         self.cut_at, self.how = None, how
+        self.holed = self.holed or how == "hole"
         try:
             if how == "reset":
                 for one in (self.near, self.far):
@@ -93,6 +97,7 @@ class Relay:
 
     def __init__(self, port):
         self.target, self.passages, self.count, self.delay, self.closed = port, [], 0, 0, False
+        self.holes = False
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -131,3 +136,60 @@ class Relay:
         self.listener.close()
         for passage in list(self.passages):
             passage.end()
+
+
+class Narrow:
+    """A relay over a path of `rate` bytes a second each way, whose queues hold `depth` bytes: bufferbloat."""
+
+    PIECE = 2048
+
+    def __init__(self, port, rate, depth):
+        self.target, self.rate, self.depth, self.count = port, rate, depth, 0
+        self.wires = (threading.Lock(), threading.Lock())  # who sends on the path, towards each end
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.socks = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.target), 5)
+            except OSError:
+                return
+            self.count += 1
+            self.socks += [near, far]
+            for wire, a, b in ((self.wires[0], near, far), (self.wires[1], far, near)):
+                b.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                pieces = queue.Queue(self.depth // self.PIECE)
+                threading.Thread(target=self.take, args=(a, pieces), daemon=True).start()
+                threading.Thread(target=self.give, args=(wire, b, pieces), daemon=True).start()
+
+    def take(self, sock, pieces):
+        while True:
+            try:
+                data = sock.recv(self.PIECE)
+            except OSError:
+                data = b""
+            pieces.put(data)
+            if not data:
+                return
+
+    def give(self, wire, sock, pieces):
+        try:
+            while True:
+                data = pieces.get()
+                if not data:
+                    sock.shutdown(socket.SHUT_WR)
+                    return
+                with wire:
+                    time.sleep(len(data) / self.rate)
+                sock.sendall(data)
+        except OSError:
+            pass
+
+    def stop(self):
+        self.listener.close()
+        for sock in self.socks:
+            sock.close()

@@ -1,33 +1,11 @@
 """What visitors notice when the connection between adit and its server breaks: a pause."""
-import hashlib
-import os
-import random
 import threading
 import time
 
 import pytest
 
-import harness
-from relay import Relay
-from wire import eventually, reply
-
-MEGABYTE = 1 << 20
-
-
-class Way:
-    """aditd, adit through a relay that breaks, and an origin."""
-
-    def __init__(self, own, origin=None, *flags, carrier="auto", **config):
-        self.server = own.server(**config)
-        self.relay = own.keep(Relay(self.server.tls_port))
-        self.origin = own.origin() if origin is None else origin
-        self.adit = own.keep(harness.adit_http(
-            self.server, own.folder / "adit", self.origin.address, "--name", "shop", "--carrier", carrier, *flags,
-            "--trace", "trace.json", common=[
-                "--server", f"https://127.0.0.1:{self.relay.port}", "--server-name", harness.DOMAIN,
-                "--ca", own.authority.ca, "--log-format", "json"]))
-        self.adit.wait_event("published")
-
+from way import Way
+from wire import reply
 
 @pytest.fixture
 def way(own):
@@ -66,35 +44,3 @@ def test_request_while_away(way):
     began = time.monotonic()
     assert way.server.fetch(target="/held").status == 200
     assert time.monotonic() - began > 0.5
-
-
-@pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2", "poll"])
-def test_download_cut_all_the_time(own, carrier):
-    """20 MB down while the connection is cut every 200 ms at some byte: all of it comes, once."""
-    way = Way(own, carrier=carrier)
-    body = os.urandom(MEGABYTE) * 20
-
-    def serve(connection, request):
-        answer = reply(200, body)
-        for at in range(0, len(answer), MEGABYTE):
-            connection.send(answer[at:at + MEGABYTE])
-            time.sleep(0.1)
-
-    way.origin.serve(serve)
-    over = threading.Event()
-
-    def saw():
-        rng = random.Random(1)
-        while not over.wait(0.2):
-            way.relay.cut(rng.choice(("reset", "fin", "half")), after=rng.randrange(200000))
-
-    thread = threading.Thread(target=saw, daemon=True)
-    thread.start()
-    try:
-        answer = way.server.fetch(target="/big")
-    finally:
-        over.set()
-        thread.join()
-    assert hashlib.sha256(answer.body).digest() == hashlib.sha256(body).digest()
-    # poll mends a cut connection by itself, the link need not
-    assert way.relay.count > 3 if carrier == "poll" else len(way.adit.events("moved")) >= 3

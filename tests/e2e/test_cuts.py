@@ -1,0 +1,150 @@
+"""Bodies, event streams and upgraded connections over a connection that is cut all the time: whole, identical, once."""
+import hashlib
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from way import Saw, Way
+from wire import lines, reply
+
+MEGABYTE = 1 << 20
+CARRIERS = ["direct", "ws-h1", "ws-h2", "poll"]
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "chat")]
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def pour(send, data, seconds):
+    """Sends all of it, spread over so many seconds."""
+    began = time.monotonic()
+    for at in range(0, len(data), 65536):
+        send(data[at:at + 65536])
+        time.sleep(max(0, began + seconds * at / len(data) - time.monotonic()))
+
+
+class Traffic:
+    """An origin that serves a download, an upload, an event stream and an echo after an upgrade; and their visitors.
+
+    Everything takes about `seconds`, so that it is all under way while the connection is cut."""
+
+    def __init__(self, way, size, seconds):
+        self.way, self.seconds, self.failures, self.results = way, seconds, [], {}
+        self.body = random.Random(7).randbytes(MEGABYTE) * (size // MEGABYTE)
+        self.served = {}
+        way.origin.serve(self.serve)
+
+    def serve(self, connection, request):
+        self.served[request.target] = self.served.get(request.target, 0) + 1
+        getattr(self, "serve_" + request.target[1:])(connection, request)
+
+    def serve_down(self, connection, _):
+        pour(connection.send, reply(200, self.body), self.seconds)
+
+    def serve_up(self, connection, request):
+        connection.send(reply(200, sha(request.read()).encode()))
+
+    def serve_events(self, connection, _):
+        connection.send(lines("HTTP/1.1 200 OK", [("Content-Type", "text/event-stream"), ("Connection", "close")]))
+        for i in range(int(self.seconds * 50)):
+            connection.send(b"data: %d\n\n" % i)
+            time.sleep(0.02)
+        connection.end()
+
+    def serve_echo(self, connection, _):
+        connection.send(lines("HTTP/1.1 101 Switching Protocols", UPGRADE))
+        while data := connection.reader.some():
+            connection.send(data)
+        connection.end()
+
+    def visit_down(self):
+        with self.way.server.visit(timeout=60) as visitor:
+            answer = visitor.fetch("GET", "/down")
+        assert (answer.status, sha(answer.body)) == (200, sha(self.body))
+
+    def visit_up(self):
+        with self.way.server.visit(timeout=60) as visitor:
+            visitor.send(visitor.head_bytes("POST", "/up", [("Content-Length", len(self.body))]))
+            pour(visitor.send, self.body, self.seconds)
+            answer = visitor.read("POST")
+        assert (answer.status, answer.body.decode()) == (200, sha(self.body))
+
+    def visit_events(self):
+        with self.way.server.visit(timeout=60) as visitor:
+            answer = visitor.fetch("GET", "/events")
+        assert answer.body == b"".join(b"data: %d\n\n" % i for i in range(int(self.seconds * 50)))
+
+    def visit_echo(self):
+        sent = os.urandom(100) * int(self.seconds * 100)
+        with self.way.server.visit(timeout=60) as visitor:
+            visitor.ask(target="/echo", fields=UPGRADE)
+            assert visitor.head().status == 101
+            back = threading.Thread(target=lambda: self.results.update(echo=visitor.reader.exactly(len(sent))))
+            back.start()
+            for at in range(0, len(sent), 200):
+                visitor.send(sent[at:at + 200])
+                time.sleep(0.02)
+            back.join(60)
+        assert self.results.get("echo") == sent
+
+    def run(self, limit):
+        def one(what):
+            try:
+                getattr(self, "visit_" + what)()
+            except BaseException as e:  # told by the test's own thread
+                self.failures.append(f"{what}: {e!r}"[:500])
+
+        whats = ("down", "up", "events", "echo")
+        threads = [threading.Thread(target=one, args=(what,), daemon=True) for what in whats]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + limit
+        for what, thread in zip(whats, threads):
+            thread.join(max(0, end - time.monotonic()))
+            if thread.is_alive():
+                self.failures.append(f"{what}: still under way after {limit} s")
+        assert not self.failures, "\n".join(self.failures)
+        assert all(n == 1 for n in self.served.values()), self.served
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_all_traffic_cut_all_the_time(own, carrier):
+    """20 MB each way, events and an echo at the same time, cut every 200 ms at some byte: all of it comes, once."""
+    way = Way(own, carrier=carrier)
+    with Saw(way.relay, seed=CARRIERS.index(carrier)):
+        Traffic(way, 20 * MEGABYTE, 3).run(40)
+    # poll mends a cut connection by itself, the link need not
+    assert way.relay.count > 5 if carrier == "poll" else len(way.adit.events("moved")) >= 5
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_hundred_megabytes(own, carrier):
+    """The same with 100 MB each way over 20 s, black holes among the cuts."""
+    way = Way(own, carrier=carrier)
+    holes = threading.Event()
+
+    def dig():
+        while not holes.wait(9):
+            way.relay.cut("hole")
+
+    thread = threading.Thread(target=dig, daemon=True)
+    thread.start()
+    try:
+        with Saw(way.relay, seed=5):
+            Traffic(way, 100 * MEGABYTE, 20).run(180)
+    finally:
+        holes.set()
+        thread.join()
+
+
+def test_black_hole_under_traffic(own):
+    """The connection becomes a black hole under all that: it all goes on within 5 s, on another one."""
+    way = Way(own)
+    threading.Timer(0.7, way.relay.cut, ["hole"]).start()
+    Traffic(way, 4 * MEGABYTE, 2).run(20)
+    assert way.relay.count >= 2 and len(way.adit.events("moved")) >= 1
