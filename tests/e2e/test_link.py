@@ -6,7 +6,7 @@ import pytest
 
 from harness import TOKENS
 
-DATA, PING, PONG, HELLO, WELCOME, ATTACH, CLOSE = 0, 2, 3, 4, 5, 6, 9
+DATA, ACK, PING, PONG, HELLO, WELCOME, ATTACH, ATTACHED, DRAIN, CLOSE = range(10)
 PREFACE_ANSWER = bytes.fromhex("000000040000000000")  # an HTTP/2 answering side's empty SETTINGS
 
 
