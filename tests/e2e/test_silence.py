@@ -1,0 +1,211 @@
+"""Connections on which nothing passes any more and nothing is said, and slow ones on which everything passes late."""
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+from relay import Narrow
+from test_attach import LINK, AGENT, KEY, attach
+from test_link import ATTACHED, HELLO, Peer, WELCOME, frame
+from way import Way
+from wire import Cut, Visitor, eventually, reply
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2", "poll"])
+def test_visitor_in_a_black_hole(own, carrier):
+    """A tunnel in use becomes a black hole: who asks just then waits less than 5 s when new connections get through."""
+    way = Way(own, carrier=carrier)
+    assert way.server.fetch().status == 200
+    way.relay.cut("hole")
+    began = time.monotonic()
+    assert way.server.fetch(target="/in-the-hole").status == 200
+    took = time.monotonic() - began
+    print(f"{carrier}: {took:.2f} s")
+    assert 0.5 < took < 5
+    assert [r.target for r in way.origin.requests].count("/in-the-hole") == 1
+    assert len(way.adit.events("published")) == 1
+
+
+def test_everything_is_a_black_hole(own):
+    """New connections are black holes as well, for 8 s: the link is resumed soon after, nothing has been asked twice."""
+    way = Way(own)
+    assert way.server.fetch().status == 200
+    way.relay.holes = True
+    way.relay.cut("hole")
+    box = {}
+    asker = threading.Thread(target=lambda: box.update(a=way.server.fetch("shop", "POST", "/post", body=b"x", timeout=40)))
+    asker.start()
+    time.sleep(8)
+    way.relay.holes = False
+    began = time.monotonic()
+    asker.join(30)
+    took = time.monotonic() - began
+    print(f"{took:.2f} s after the network was back")
+    assert box["a"].status == 200 and took < 8
+    assert [r.target for r in way.origin.requests].count("/post") == 1
+    assert len(way.relay.passages) < 20
+
+
+def test_idle_peer_dies_silently(own):
+    """Without requests both find out within heartbeat and time-out: adit resumes, aditd lets go of the old carrier."""
+    way = Way(own, "--heartbeat", "2", heartbeat_seconds=2)
+    time.sleep(0.3)
+    way.relay.cut("hole")
+    began = time.monotonic()
+    way.adit.wait_event("moved", timeout=10)
+    took = time.monotonic() - began
+    print(f"moved after {took:.2f} s")
+    assert took < 2 + 5.5
+    assert way.server.fetch().status == 200
+
+
+def test_dead_client_is_let_go(own):
+    """adit's machine is gone without a word: aditd notices within heartbeat + 5 s and holds requests from then on."""
+    way = Way(own, heartbeat_seconds=2)
+    time.sleep(0.3)
+    way.relay.holes = True
+    way.relay.cut("hole")
+    way.adit.kill()
+    began = time.monotonic()
+    way.server.program.wait_event("link.detached", timeout=12)
+    took = time.monotonic() - began
+    print(f"detached after {took:.2f} s")
+    assert took < 2 + 5 + 1
+
+
+def test_slow_link(own):
+    """1 Mbit/s each way with seconds of queue: a download, an upload and small requests; no suspicion makes it redial."""
+    way = Way(own, relay=lambda port: Narrow(port, 125000, 512 * 1024))
+    body, over, slowest, failures = os.urandom(MEGABYTE), threading.Event(), [0], []
+
+    def serve(connection, request):
+        request.read()
+        connection.send(reply(200, body if request.target == "/big" else b"small"))
+
+    way.origin.serve(serve)
+
+    def ask(method, target, sent=None):
+        while not over.is_set():
+            began = time.monotonic()
+            try:
+                answer = way.server.fetch("shop", method, target, body=sent, timeout=60)
+                assert answer.status == 200 and (target != "/big" or answer.body == body)
+            except (Cut, OSError, AssertionError) as e:
+                failures.append((target, repr(e)))
+            if target == "/small":
+                slowest[0] = max(slowest[0], time.monotonic() - began)
+                over.wait(0.5)
+
+    threads = [threading.Thread(target=ask, args=args, daemon=True) for args in (
+        ("GET", "/big"), ("POST", "/up", body), ("GET", "/small"))]
+    for thread in threads:
+        thread.start()
+    time.sleep(20)
+    over.set()
+    for thread in threads:
+        thread.join(40)
+    suspicions = len(way.trace("suspect"))
+    print(f"slowest small request {slowest[0]:.1f} s, {suspicions} suspicions, {len(way.trace('attach'))} attaches, "
+          f"{way.relay.count} connections")
+    assert not failures, failures
+    assert len(way.trace("attach")) <= 2 and way.relay.count <= 4 and suspicions <= 2
+    assert len(way.adit.events("published")) == 1
+
+
+class PollPeer:
+    """adit's end of a link over `poll`, one request after the other."""
+
+    def __init__(self, server, link_id=LINK):
+        self.server, self.link_id, self.said, self.heard = server, link_id, 0, 0
+        self.id = None
+        self.id = self.relay(b"").get("adit-carrier")
+
+    def fields(self, *more):
+        return [("Authorization", "Bearer " + harness.TOKENS["alice"]), ("Adit-Version", "1"), *more,
+                *([("Adit-Carrier", self.id)] if self.id else [])]
+
+    def visit(self):
+        return Visitor(self.server.plain_port, "tunnel.test", timeout=30)
+
+    def relay(self, data):
+        more = [("Adit-Seq", self.said)] if self.id else []
+        with self.visit() as visitor:
+            answer = visitor.fetch("POST", f"/_adit/v1/{self.link_id}/relay", self.fields(*more), data)
+        self.said += 1 if self.id else 0
+        return answer
+
+    def poll(self):
+        with self.visit() as visitor:
+            answer = visitor.fetch("GET", f"/_adit/v1/{self.link_id}/poll", self.fields(
+                ("Adit-Seq", self.heard), ("Adit-Ack", self.heard), ("Adit-Hold", 20000)))
+        self.heard += answer.status == 200
+        return answer
+
+
+def test_fenced_polls_end(own):
+    """A link moves away from poll: the poll that is held ends at once, and so does all that names the old carrier."""
+    server = own.server()
+    peer = PollPeer(server)
+    hello = {"version": 1, "agent": AGENT, "client_key": KEY, "tunnels": [{"name": "shop", "label": "test"}]}
+    assert peer.relay(frame(HELLO, json.dumps(hello).encode())).status == 204
+    first = peer.poll().body
+    assert first[0] == WELCOME
+    secret = json.loads(first[4:4 + int.from_bytes(first[1:4], "big")])["secret"]
+    held = {}
+    for _ in range(5):  # until there is nothing to say
+        thread = threading.Thread(target=lambda: held.update(answer=peer.poll()))
+        thread.start()
+        thread.join(0.7)
+        if thread.is_alive():
+            break
+    assert thread.is_alive(), "a poll is held"
+    other = Peer(server, LINK)
+    other.send(attach(secret, 1, 0))
+    other.until(ATTACHED)
+    thread.join(2)
+    assert not thread.is_alive() and held["answer"].status == 410
+    assert peer.poll().status == 410 and peer.relay(b"x").status == 410
+
+
+class Namespaces:
+    """Two network namespaces with a cable between them: aditd in one, adit in the other."""
+
+    def __init__(self, tag):
+        self.names = [f"adit{tag}{end}" for end in "ab"]
+        self.ip("netns", "add", self.names[0])
+        self.ip("netns", "add", self.names[1])
+        self.ip("link", "add", "v0", "netns", self.names[0], "type", "veth", "peer", "name", "v0", "netns", self.names[1])
+        for i, name in enumerate(self.names):
+            self.ip("-n", name, "addr", "add", f"10.213.0.{i + 1}/24", "dev", "v0")
+            self.ip("-n", name, "link", "set", "v0", "up")
+            self.ip("-n", name, "link", "set", "lo", "up")
+
+    @staticmethod
+    def ip(*argv):
+        subprocess.run(["ip", *argv], check=True, capture_output=True, timeout=20)
+
+    def inside(self, end):
+        return ["ip", "netns", "exec", self.names[end]]
+
+    def cable(self, end, whole):
+        """Pulls or plugs it at that end: packets are dropped both ways, nobody is told."""
+        self.ip("-n", self.names[end], "link", "set", "v0", "up" if whole else "down")
+
+    def stop(self):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+
+
+@pytest.fixture
+def network(own):
+    if not shutil.which("ip"):
+        pytest.skip("needs ip (iproute2)")
+    network = Namespaces(os.getpid())
+    return own.keep(network)
