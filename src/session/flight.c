@@ -6,7 +6,7 @@ struct flight;
 
 struct climber {
 	struct flight *flight;
-	struct ladder *ladder;
+	struct ladder *ladder; /* NULL = it does not climb */
 };
 
 struct flight {
@@ -27,7 +27,7 @@ static void release(void *arg)
 
 static void end(struct flight *f)
 {
-	for (unsigned i = 0; i < f->started; i++)
+	for (unsigned i = 0; i < FLIGHT_MAX; i++)
 		ladder_cancel(&f->climbers[i].ladder);
 	timer_stop(&f->next);
 	task_post_free(f->loop, &f->free);
@@ -46,10 +46,20 @@ static void on_ladder(void *arg, const struct carrier_result *r, unsigned carrie
 	f->done(f->arg, r, carrier, why);
 }
 
+static struct climber *idle_one(struct flight *f)
+{
+	for (unsigned i = 0; i < FLIGHT_MAX; i++)
+		if (!f->climbers[i].ladder)
+			return &f->climbers[i];
+	return NULL;
+}
+
 static bool start_one(struct flight *f)
 {
-	struct climber *c = &f->climbers[f->started];
+	struct climber *c = idle_one(f);
 
+	if (!c)
+		return false;
 	c->flight = f;
 	c->ladder = ladder_climb(f->loop, &f->o, on_ladder, c);
 	if (!c->ladder)
@@ -59,12 +69,15 @@ static bool start_one(struct flight *f)
 	return true;
 }
 
+/* When all climb, the next begins in the place of one that has failed. */
 static void on_next(void *arg)
 {
 	struct flight *f = arg;
 
-	if (f->started < FLIGHT_MAX && start_one(f))
-		timer_set(&f->next, FLIGHT_NEXT_MS);
+	if (f->started >= FLIGHT_STARTS)
+		return;
+	start_one(f);
+	timer_set(&f->next, FLIGHT_NEXT_MS);
 }
 
 struct flight *flight_start(struct loop *l, const struct ladder_options *o, bool several, ladder_done_fn *done, void *arg)

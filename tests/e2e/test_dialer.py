@@ -120,7 +120,8 @@ def test_resumes(dialled):
 
 
 @pytest.mark.parametrize("behind", [close(503, b"going"), close(410), b"\xff" * 20, frame(PONG, b"x" * 9),
-                                    grant(ATTACHED, epoch=1), frame(DATA, b"GET / HTTP/1.1\r\n\r\n" + b"x" * 50)])
+                                    grant(ATTACHED, epoch=1), frame(DATA, b"GET / HTTP/1.1\r\n\r\n" + b"x" * 50)],
+                         ids=["503", "410", "garbage", "long pong", "another", "no http/2"])
 def test_what_comes_behind_attached(dialled, behind):
     """ATTACHED with an end right behind it, in one piece: the link is over, and a new one is made."""
     carrier, _ = dialled.attaching()
@@ -135,7 +136,8 @@ def test_refused_behind_attached(dialled):
     assert dialled.adit.wait() == 3
 
 
-@pytest.mark.parametrize("answer", [close(410), close(400, b"offset"), grant(ATTACHED, rx_offset=1 << 40, epoch=1)])
+@pytest.mark.parametrize("answer", [close(410), close(400, b"offset"), grant(ATTACHED, rx_offset=1 << 40, epoch=1)],
+                         ids=["410", "400", "never sent"])
 def test_link_is_over(dialled, answer):
     """An answer that ends the link: a new one is made at once."""
     carrier, _ = dialled.attaching()
@@ -146,7 +148,7 @@ def test_link_is_over(dialled, answer):
 @pytest.mark.parametrize("answer", [
     close(409, b"late"), close(503), close(429), grant(ATTACHED, epoch=7), frame(WELCOME, b"{}"), frame(ATTACHED, b"{}"),
     frame(DATA, b"x"), b"HTTP/1.1 400 Bad Request\r\n\r\n", b"",
-])
+], ids=["409", "503", "429", "epoch", "welcome", "empty", "data", "http", "cut"])
 def test_comes_again(dialled, answer):
     """An answer that says nothing about the link, and none at all: the same link comes again, with the next epoch."""
     carrier, _ = dialled.attaching()
