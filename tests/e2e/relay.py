@@ -23,6 +23,8 @@ class Passage(threading.Thread):
         self.relay, self.near, self.far = relay, near, far
         self.moved, self.cut_at, self.how, self.dead = 0, None, None, False
         self.holed = relay.holes
+        if relay.fates:
+            self.how, self.cut_at = relay.fates.pop(0)
         self.lock = threading.Lock()
 
     def run(self):
@@ -98,6 +100,7 @@ class Relay:
     def __init__(self, port):
         self.target, self.passages, self.count, self.delay, self.closed = port, [], 0, 0, False
         self.holes = False
+        self.fates = []  # how, and after how many bytes, the next connections are cut; (None, None): not at all
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -131,6 +134,11 @@ class Relay:
                 passage.cut(how)
             else:
                 passage.how, passage.cut_at = how, passage.moved + after
+
+    def heal(self):
+        """Black holes give back what they have swallowed."""
+        for passage in list(self.passages):
+            passage.holed = False
 
     def stop(self):
         self.listener.close()

@@ -2,13 +2,14 @@
 import hashlib
 import os
 import random
+import signal
 import threading
 import time
 
 import pytest
 
 from way import Saw, Way
-from wire import lines, reply
+from wire import eventually, lines, reply
 
 MEGABYTE = 1 << 20
 CARRIERS = ["direct", "ws-h1", "ws-h2", "poll"]
@@ -148,3 +149,66 @@ def test_black_hole_under_traffic(own):
     threading.Timer(0.7, way.relay.cut, ["hole"]).start()
     Traffic(way, 4 * MEGABYTE, 2).run(20)
     assert way.relay.count >= 2 and len(way.adit.events("moved")) >= 1
+
+
+@pytest.mark.parametrize("carrier", ["direct", "ws-h2", "poll"])
+@pytest.mark.parametrize("who", ["path", "aditd", "adit"])
+def test_frozen(own, carrier, who):
+    """Everything stands still for a while and then goes on, so that a former carrier wakes up beside its successor: what
+    comes late on it is nobody's."""
+    way = Way(own, carrier=carrier)
+    over = threading.Event()
+    rng = random.Random(3)
+
+    def freeze():
+        programs = {"aditd": way.server.program, "adit": way.adit}
+        while not over.wait(rng.uniform(0.1, 0.5)):
+            if who == "path":
+                way.relay.cut("hole")
+            else:
+                programs[who].signal(signal.SIGSTOP)
+            over.wait(rng.uniform(2.0, 2.6))
+            if who == "path":
+                way.relay.heal()
+            else:
+                programs[who].signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=freeze, daemon=True)
+    thread.start()
+    try:
+        Traffic(way, 8 * MEGABYTE, 6).run(60)
+    finally:
+        over.set()
+        thread.join()
+    assert len(way.adit.events("published")) == 1
+
+
+def sweep(way, how, positions, seconds, until):
+    """Under traffic: cuts the connection, then the next one at that byte of its set-up, and lets the one behind that
+    live; and so on."""
+    traffic = Traffic(way, 4 * MEGABYTE, seconds)
+    thread = threading.Thread(target=traffic.run, args=(300,), daemon=True)
+    thread.start()
+    for at in positions:
+        moved = len(way.adit.events("moved"))
+        way.relay.fates = [(how, at), (None, None)]
+        way.relay.cut("reset")
+        eventually(lambda: len(way.adit.events("moved")) > moved and not way.relay.fates, f"resumed, {how} at {at}", until)
+    thread.join(300)
+    assert not thread.is_alive() and not traffic.failures, traffic.failures
+    assert len(way.adit.events("published")) == 1
+
+
+@pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2"])
+def test_cut_while_resuming(own, carrier):
+    """The carrier on which the link resumes is cut itself, at each of many bytes: TLS, the request, ATTACH, its answer."""
+    how = ("reset", "fin", "half")[CARRIERS.index(carrier)]
+    sweep(Way(own, carrier=carrier), how, range(1, 6000, 400), 4, 10)
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("how", ["reset", "fin", "half", "hole"])
+@pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2"])
+def test_cut_everywhere_while_resuming(own, carrier, how):
+    """The same at every few bytes."""
+    sweep(Way(own, carrier=carrier), how, range(1, 6000, 500 if how == "hole" else 41), 20, 40)
