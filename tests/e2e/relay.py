@@ -30,7 +30,7 @@ class Passage(threading.Thread):
     def run(self):
         try:
             self.pump()
-        except OSError:
+        except (OSError, ValueError, KeyError):  # cut at this moment
             pass
         self.end()
 

@@ -89,17 +89,17 @@ def test_server_killed(way):
     assert way.server.fetch().status == 200
     way.server.program.kill()
     used = cpu(way.adit)
-    time.sleep(3)
+    time.sleep(2)
     used = cpu(way.adit) - used
     way.server.start()
     began = time.monotonic()
     assert way.server.fetch(target="/again", timeout=20).status == 200
     took = time.monotonic() - began
-    print(f"back after {took:.2f} s; adit used {used:.2f} s of processor in 3 s without server")
+    print(f"back after {took:.2f} s; adit used {used:.2f} s of processor in 2 s without server")
     assert took < 2.5  # 0.8 s of backoff; the machine may be busy
     assert used < 0.5
     waits = [r["ms"] for r in way.trace("wait")]
-    assert 4 <= len(waits) <= 40 and waits[0] <= 100 and max(waits) <= 800, waits
+    assert 3 <= len(waits) <= 40 and waits[0] <= 100 and max(waits) <= 800, waits
     assert any(r["code"] == 410 for r in way.trace("close"))
 
 
@@ -110,7 +110,7 @@ def test_client_killed(way):
     used = cpu(way.server.program)
     askers = [Asker(way.server, target=f"/held/{i}") for i in range(50)]
     posts = [Asker(way.server, "POST", f"/posted/{i}", b"x" * 300000) for i in range(5)]
-    time.sleep(2)
+    time.sleep(1)
     used = cpu(way.server.program) - used
     assert all(a.is_alive() for a in askers + posts), "they wait"
     again = way.client("again")
@@ -118,8 +118,8 @@ def test_client_killed(way):
         assert asker.result().status == 200
     again.wait_event("published")
     assert [r.target for r in way.origin.requests].count("/posted/0") == 1
-    print(f"aditd used {used:.2f} s in 2 s with 55 waiting")
-    assert used < 1
+    print(f"aditd used {used:.2f} s in 1 s with 55 waiting")
+    assert used < 0.5
 
 
 def test_hold_has_bounds(way):
@@ -210,10 +210,10 @@ def test_one_of_two_goes(way, number):
     with Load(way.server) as load:
         time.sleep(0.7)
         way.adit.signal(number)
-        time.sleep(3.5)
+        time.sleep(3.5 if number == signal.SIGKILL else 1)
     print(f"{load.count} requests, the slowest took {load.slowest:.2f} s")
     assert not load.failures, load.failures[:5]
-    assert load.count > 100 and load.slowest < 4
+    assert load.count > 60 and load.slowest < 4
     if number == signal.SIGKILL:
         assert load.slowest > 1.5, "what was under way has moved"
 

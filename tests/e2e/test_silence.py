@@ -18,7 +18,8 @@ from wire import Cut, Visitor, reply
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize("carrier", ["direct", "poll"])
+@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h2", marks=pytest.mark.big),
+                                     pytest.param("poll", marks=pytest.mark.big)])
 def test_visitor_in_a_black_hole(own, carrier):
     """A tunnel in use becomes a black hole: who asks just then waits less than 5 s when new connections get through."""
     way = Way(own, carrier=carrier)
@@ -34,6 +35,7 @@ def test_visitor_in_a_black_hole(own, carrier):
     assert len(way.adit.events("published")) == 1
 
 
+@pytest.mark.big
 def test_everything_is_a_black_hole(own):
     """New connections are black holes as well, for 8 s: the link is resumed soon after, nothing has been asked twice."""
     way = Way(own)
@@ -82,7 +84,7 @@ def test_dead_client_is_let_go(own):
     assert took < 1 + 5 + 1
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(25, marks=pytest.mark.big)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(25, marks=pytest.mark.big)])
 def test_slow_link(own, seconds):
     """1 Mbit/s each way with seconds of queue: a download, an upload and small requests; no suspicion makes it redial."""
     way = Way(own, relay=lambda port: Narrow(port, 125000, 512 * 1024))
@@ -222,7 +224,7 @@ def cable(own):
 
 
 def test_packets_are_lost(own, cable):
-    """All packets are dropped both ways for 6 s while a visitor asks: he is served soon after, over the same link."""
+    """All packets are dropped both ways for 4.5 s while a visitor asks: he is served soon after, over the same link."""
     tls = {"certificate": "server.pem", "key": "server.key"}
     server = own.server(wrap=cable.inside(0), listen=[{"address": "127.0.0.1:0"}, {"address": "10.213.0.1:0", "tls": tls}])
     origin = own.origin(unix=own.folder / "origin.sock")
@@ -237,7 +239,7 @@ def test_packets_are_lost(own, cable):
     cable.whole(False)
     asking = subprocess.Popen(curl, stdout=subprocess.PIPE)
     with pytest.raises(subprocess.TimeoutExpired):
-        asking.wait(6.5)
+        asking.wait(4.5)
     cable.whole(True)
     began = time.monotonic()
     told = asking.communicate(timeout=40)[0]
