@@ -39,6 +39,7 @@ void acceptor_refuse(struct tunnel *t, uint16_t code, const char *reason)
 	frame_header(header, FRAME_CLOSE, n);
 	t->closing = true;
 	timer_set(&t->timer, ACCEPT_CLOSE_MS);
+	stream_pause(t->stream, false); /* it goes as soon as the other side closes: till then it counts as a link */
 	if (buf_add(&t->lead, header, sizeof(header)) < 0 || buf_add(&t->lead, payload, n) < 0)
 		acceptor_drop(t, ADIT_ERR_NOMEM);
 	else

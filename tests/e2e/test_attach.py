@@ -172,6 +172,14 @@ def test_hostile_attaches(plain, owner):
     steady(plain, lambda n: bombard(plain, owner, n), 5, 20)
 
 
+def test_refused_carriers_go(server, owner):
+    """A refused carrier that its peer has closed is gone at once: many in a second keep nobody out."""
+    for _ in range(600):
+        assert refused(server, attach("ab" * 32, 9, owner.received)) == 403
+    owner.move(server)
+    assert owner.lives()
+
+
 def test_racing_attaches(plain, owner):
     """See race."""
     steady(plain, lambda n: race(plain, owner, n), 50, 150)
