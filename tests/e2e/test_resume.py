@@ -1,4 +1,5 @@
 """What visitors notice when the connection between adit and its server breaks: a pause."""
+import signal
 import threading
 import time
 
@@ -6,6 +7,7 @@ import pytest
 
 from way import Way
 from wire import reply
+
 
 @pytest.fixture
 def way(own):
@@ -44,3 +46,41 @@ def test_request_while_away(way):
     began = time.monotonic()
     assert way.server.fetch(target="/held").status == 200
     assert time.monotonic() - began > 0.5
+
+
+def test_told_to_end_while_away(way):
+    """SIGTERM of adit with a request under way and no connection: it comes back for that, and then ends."""
+    asked, go = threading.Event(), threading.Event()
+
+    def serve(connection, request):
+        asked.set()
+        go.wait(10)
+        connection.send(reply(200, b"the last one"))
+
+    way.origin.serve(serve)
+    with way.server.visit() as visitor:
+        visitor.ask("POST", "/last", body=b"x")
+        assert asked.wait(5)
+        way.relay.closed = True
+        way.relay.cut("reset")
+        way.adit.wait_event("down")
+        way.adit.signal(signal.SIGTERM)
+        way.adit.wait_event("draining")
+        go.set()
+        way.relay.closed = False
+        answer = visitor.read("POST")
+    assert (answer.status, answer.body) == (200, b"the last one")
+    assert way.adit.wait() == 0
+
+
+def test_token_revoked_while_away(way):
+    """The token is taken out of the config while there is no connection: the link ends, and adit stops and says so."""
+    way.relay.closed = True
+    way.relay.cut("reset")
+    way.adit.wait_event("down")
+    way.server.config["tokens"] = [way.server.token("bob")]
+    way.server.write()
+    way.server.program.hang_up()
+    way.server.program.wait_event("link.down")
+    way.relay.closed = False
+    assert way.adit.wait() == 3
