@@ -202,7 +202,8 @@ def sweep(way, how, positions, seconds, until):
     assert len(way.adit.events("published")) == 1
 
 
-@pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2"])
+@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h1", marks=pytest.mark.big),
+                                     pytest.param("ws-h2", marks=pytest.mark.big)])
 def test_cut_while_resuming(own, carrier):
     """The carrier on which the link resumes is cut itself, at each of many bytes: TLS, the request, ATTACH, its answer."""
     how = ("reset", "fin", "half")[CARRIERS.index(carrier)]
@@ -236,7 +237,7 @@ def test_each_post_once(own):
     with Saw(way.relay, every=0.1, reach=20000):
         for thread in threads:
             thread.start()
-        time.sleep(2)
+        time.sleep(1.3)
         over.set()
         for thread in threads:
             thread.join(20)

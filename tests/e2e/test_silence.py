@@ -70,6 +70,7 @@ def test_idle_peer_dies_silently(own):
     assert way.server.fetch().status == 200
 
 
+@pytest.mark.big
 def test_dead_client_is_let_go(own):
     """adit's machine is gone without a word: aditd notices within heartbeat + 5 s and holds requests from then on."""
     way = Way(own, heartbeat_seconds=1)
