@@ -9,8 +9,8 @@
 
 /** Climbs at once: a connection attempt can be lost in a dying path, and the next one get through. */
 #define FLIGHT_MAX 3
-/** Climbs of one flight in all. Those that began in a black hole hang there when the path is good again, so there have to
- *  be fresh ones; but a flight has to end some day with the reason why. */
+/** Climbs of one flight in all. Those that began in a black hole hang there when the path is good again, so there
+ *  have to be fresh ones; but a flight has to end some day with the reason why. */
 #define FLIGHT_STARTS 8
 /** From one to the next. */
 #define FLIGHT_NEXT_MS 1000

@@ -155,8 +155,8 @@ def test_black_hole_under_traffic(own):
 @pytest.mark.parametrize("carrier", ["direct", "ws-h2", "poll"])
 @pytest.mark.parametrize("who", ["path", "aditd", "adit"])
 def test_frozen(own, carrier, who):
-    """Everything stands still for a while and then goes on, so that a former carrier wakes up beside its successor: what
-    comes late on it is nobody's."""
+    """Everything stands still for a while and then goes on, so that a former carrier wakes up beside its successor:
+    what comes late on it is nobody's."""
     way = Way(own, carrier=carrier)
     over = threading.Event()
     rng = random.Random(3)
@@ -205,7 +205,7 @@ def sweep(way, how, positions, seconds, until):
 @pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h1", marks=pytest.mark.big),
                                      pytest.param("ws-h2", marks=pytest.mark.big)])
 def test_cut_while_resuming(own, carrier):
-    """The carrier on which the link resumes is cut itself, at each of many bytes: TLS, the request, ATTACH, its answer."""
+    """The carrier on which the link resumes is cut itself, at each of many bytes: TLS, the request, ATTACH, the answer."""
     how = ("reset", "fin", "half")[CARRIERS.index(carrier)]
     sweep(Way(own, carrier=carrier), how, range(1, 6000, 600), 4, 10)
 

@@ -72,7 +72,8 @@ def close(code, reason=b""):
 
 def grant(kind, rx_offset=0, epoch=0, resume_ms=30000):
     return frame(kind, json.dumps({
-        "version": 1, "agent": "test/1", "resume_ms": resume_ms, "secret": SECRET, "epoch": epoch, "rx_offset": rx_offset,
+        "version": 1, "agent": "test/1", "resume_ms": resume_ms, "secret": SECRET, "epoch": epoch,
+        "rx_offset": rx_offset,
         "tunnels": [{"name": "shop", "label": "web", "url": "https://shop.tunnel.test"}]}).encode())
 
 
@@ -82,7 +83,8 @@ class Dialled:
     def __init__(self, own, resume_ms=30000):
         self.server = own.keep(FakeServer())
         self.origin = own.origin()
-        self.adit = own.keep(harness.adit_http(None, own.folder / "adit", self.origin.address, "--name", "shop", common=[
+        self.adit = own.keep(harness.adit_http(
+            None, own.folder / "adit", self.origin.address, "--name", "shop", common=[
             "--server", f"http://127.0.0.1:{self.server.port}", "--carrier", "direct", "--log-format", "json"]))
         self.first = self.server.next()
         self.first.until(HELLO)
@@ -146,7 +148,8 @@ def test_link_is_over(dialled, answer):
 
 
 @pytest.mark.parametrize("answer", [
-    close(409, b"late"), close(503), close(429), grant(ATTACHED, epoch=7), frame(WELCOME, b"{}"), frame(ATTACHED, b"{}"),
+    close(409, b"late"), close(503), close(429), grant(ATTACHED, epoch=7), frame(WELCOME, b"{}"),
+    frame(ATTACHED, b"{}"),
     frame(DATA, b"x"), b"HTTP/1.1 400 Bad Request\r\n\r\n", b"",
 ], ids=["409", "503", "429", "epoch", "welcome", "empty", "data", "http", "cut"])
 def test_comes_again(dialled, answer):

@@ -37,13 +37,14 @@ def test_visitor_in_a_black_hole(own, carrier):
 
 @pytest.mark.big
 def test_everything_is_a_black_hole(own):
-    """New connections are black holes as well, for 8 s: the link is resumed soon after, nothing has been asked twice."""
+    """New connections are black holes as well, for 8.6 s: the link is resumed soon after, nothing is asked twice."""
     way = Way(own)
     assert way.server.fetch().status == 200
     way.relay.holes = True
     way.relay.cut("hole")
     box = {}
-    asker = threading.Thread(target=lambda: box.update(a=way.server.fetch("shop", "POST", "/post", body=b"x", timeout=40)))
+    asker = threading.Thread(target=lambda: box.update(
+        a=way.server.fetch("shop", "POST", "/post", body=b"x", timeout=40)))
     asker.start()
     asker.join(8.6)
     assert asker.is_alive(), f"nothing passes: {box}"
@@ -87,7 +88,7 @@ def test_dead_client_is_let_go(own):
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(25, marks=pytest.mark.big)])
 def test_slow_link(own, seconds):
-    """1 Mbit/s each way with seconds of queue: a download, an upload and small requests; no suspicion makes it redial."""
+    """1 Mbit/s each way with seconds of queue: a download, an upload and small requests; no suspicion, no redial."""
     way = Way(own, relay=lambda port: Narrow(port, 125000, 512 * 1024))
     body, over, slowest, failures = os.urandom(MEGABYTE // 4), threading.Event(), [0], []
 
@@ -190,7 +191,8 @@ class Cable:
         self.names = [f"adit{tag}{end}" for end in "ab"]
         for name in self.names:
             self.ip("netns", "add", name)
-        self.ip("link", "add", "v0", "netns", self.names[0], "type", "veth", "peer", "name", "v0", "netns", self.names[1])
+        self.ip("link", "add", "v0", "netns", self.names[0], "type", "veth", "peer", "name", "v0",
+                "netns", self.names[1])
         for i, name in enumerate(self.names):
             self.ip("-n", name, "addr", "add", f"10.213.0.{i + 1}/24", "dev", "v0")
             self.ip("-n", name, "link", "set", "v0", "address", f"02:00:00:00:00:0{i + 1}", "up")
@@ -207,7 +209,8 @@ class Cable:
     def whole(self, whole):
         for i, name in enumerate(self.names):
             address = f"02:00:00:00:00:0{2 - i}" if whole else self.NOBODY
-            self.ip("-n", name, "neigh", "replace", f"10.213.0.{2 - i}", "lladdr", address, "dev", "v0", "nud", "permanent")
+            self.ip("-n", name, "neigh", "replace", f"10.213.0.{2 - i}", "lladdr", address, "dev", "v0",
+                    "nud", "permanent")
 
     def stop(self):
         for name in self.names:
@@ -227,7 +230,8 @@ def cable(own):
 def test_packets_are_lost(own, cable):
     """All packets are dropped both ways for 4.5 s while a visitor asks: he is served soon after, over the same link."""
     tls = {"certificate": "server.pem", "key": "server.key"}
-    server = own.server(wrap=cable.inside(0), listen=[{"address": "127.0.0.1:0"}, {"address": "10.213.0.1:0", "tls": tls}])
+    server = own.server(wrap=cable.inside(0), listen=[
+        {"address": "127.0.0.1:0"}, {"address": "10.213.0.1:0", "tls": tls}])
     origin = own.origin(unix=own.folder / "origin.sock")
     adit = own.keep(harness.adit_http(
         server, own.folder / "adit", origin.address, "--name", "shop", wrap=cable.inside(1), common=[
