@@ -101,12 +101,13 @@ def shop(own):
 
 
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
-def test_rolling_restart_under_wrk(own):
+@pytest.mark.parametrize("visitors", [4, 400])
+def test_rolling_restart_under_wrk(own, visitors):
     """A, then B, then C under a load of wrk: no request fails, A and B exit 0, the tunnel ends up on C."""
     server, path = with_admin(own, drain_seconds=10)
     adit = own.http(server, own.nginx.address, "--name", "files")
     adit.wait_event("published")
-    wrk = subprocess.Popen(["wrk", "-t1", "-c4", "-d8", "--timeout", "20", "-H", f"Host: files.{DOMAIN}",
+    wrk = subprocess.Popen(["wrk", "-t1", f"-c{visitors}", "-d8", "--timeout", "20", "-H", f"Host: files.{DOMAIN}",
                             f"http://127.0.0.1:{server.plain_port}/2k"], stdout=subprocess.PIPE, text=True)
     programs = [server.program]
     for name in "b", "c":
