@@ -10,7 +10,7 @@
  *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
  *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
  *     proxyproto the PROXY header                           dial       resolve, connect, proxy, TLS
- *     handed     sockets opened by others                   takeover   sockets of the aditd that runs; notify: systemd
+ *     handed     sockets opened by others                   takeover   of the aditd that runs; notify tells systemd
  *     resolver   names to addresses (c-ares)                race       the first of them that answers
  *     proxy_connect  what a proxy is told and answers       devcert    certificates for --dev
  *   edge/      aditd's visitor-facing half
@@ -136,7 +136,8 @@ static int open_listener(struct server *s, struct listener **out, struct listene
 		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", o->address,
 		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
 	else if (handed.fd >= 0)
-		log_event(s->log, LOG_LEVEL_INFO, "socket.taken", KV_Z("address", listener_address(*out)), KV_Z("from", handed.from));
+		log_event(s->log, LOG_LEVEL_INFO, "socket.taken", KV_Z("address", listener_address(*out)),
+		          KV_Z("from", handed.from));
 	return err;
 }
 

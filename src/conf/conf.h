@@ -126,8 +126,8 @@ enum conf_action {
 
 /**
  * aditd: reads argv and the file it names. CONF_RUN gives `*out` (conf_server_free it).
- *   aditd -c FILE [--check-config] [--take-over] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token] [--trace FILE]
- *         [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
+ *   aditd -c FILE [--check-config] [--take-over] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token]
+ *         [--trace FILE] [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
  * With --dev, which excludes -c, a conf with dev = true, domain "adit.localhost", dev_address and no listeners or tokens
  * is returned; the main fills them in. CONF_DONE has printed what was asked for to standard output.
  */

@@ -6,8 +6,8 @@
  *            answer; each visitor's next response    request end, links close
  *            says that his connection ends           when their last has ended
  *
- * PATIENT ends when no visitor is left who could bring one more request, when no link is left to answer it, or when half
- * of drain_seconds is over.
+ * PATIENT ends when no visitor is left who could bring one more request, when no link is left to answer it, or when
+ * half of drain_seconds is over.
  * Invariants: while PATIENT no connection ends under a request that may be on its way, and no link is closed.
  */
 #ifndef ADIT_EDGE_DRAIN_H

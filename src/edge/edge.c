@@ -46,8 +46,8 @@ struct edge {
 
 /* ---- requests for a tunnel */
 
-/* Is it a matter of seconds? A link may be resumed, and after a start those that were here before come back. In a drain
- * nobody comes back, but a link that is here may be busy. */
+/* Is it a matter of seconds? A link may be resumed, and after a start those that were here before come back. In a
+ * drain nobody comes back, but a link that is here may be busy. */
 static bool may_come_back(const struct edge *e, bool here, bool known, const char *name)
 {
 	if (e->draining)

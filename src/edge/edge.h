@@ -41,8 +41,9 @@ void edge_accept(void *arg, struct stream *s);
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
 
-/** One more step of a drain, see edge/drain.h: at first nobody is cut, all are told that their connections end. Those with
- *  requests of live poll carriers are told nothing before EDGE_DRAIN_ALL, when there is no link any more. */
+/** One more step of a drain, see edge/drain.h: at first nobody is cut, all are told that their connections end.
+ *  Those with requests of live poll carriers are told nothing before EDGE_DRAIN_ALL, when there is no link any
+ *  more. */
 void edge_drain(struct edge *e, enum edge_drain how);
 /** Draining: is there a visitor who may bring one more request? */
 bool edge_may_ask(const struct edge *e);

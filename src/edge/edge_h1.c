@@ -463,7 +463,8 @@ void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)
 	c->carries = c->carries && how < EDGE_DRAIN_ALL;
 	if (c->carries || how == EDGE_DRAIN_PATIENT)
 		return;
-	/* FIN, and reading on: a request that is on its way must not be answered by RST, which could overtake our last word */
+	/* FIN, and reading on: a request that is on its way must not be answered by RST, which could overtake our last
+	 * word */
 	if (c->state == H1C_IDLE && !c->in.len)
 		edge_h1_linger(c);
 	else if (how == EDGE_DRAIN_ALL)

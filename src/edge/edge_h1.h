@@ -62,8 +62,8 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
                             void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
-/** The next response says that the connection ends; EDGE_DRAIN_IDLE: it ends at once when it is between two requests. One
- *  that carries is spared until EDGE_DRAIN_ALL. */
+/** The next response says that the connection ends; EDGE_DRAIN_IDLE: it ends at once when it is between two
+ *  requests. One that carries is spared until EDGE_DRAIN_ALL. */
 void edge_h1_drain(struct edge_h1 *c, enum edge_drain how);
 /** May a visitor bring one more request on it, who was not told that it ends? */
 bool edge_h1_may_ask(const struct edge_h1 *c);

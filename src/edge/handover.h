@@ -1,13 +1,13 @@
-/* handover: gives the listening sockets to the aditd that is to replace this one, when that asks for them on the admin
- * unix socket (io/takeover.h has the conversation).
+/* handover: gives the listening sockets to the aditd that is to replace this one, when that asks for them on the
+ * admin unix socket (io/takeover.h has the conversation).
  * Layer edge; admin starts it, aditd says what to give.
  *
  *   IDLE ─ 101, sockets ─► GIVEN ─ READY, DRAINING said ─► `commit`
  *    ▲                       │ the other one goes, or HANDOVER_READY_MS
  *    └───────────────────────┘ nothing has happened
  *
- * Invariants: one at a time; only for processes of this user; nothing changes here before `commit`, and `commit` comes only
- * when the answer that promises it has been taken by a process that still lives.
+ * Invariants: one at a time; only for processes of this user; nothing changes here before `commit`, and `commit`
+ * comes only when the answer that promises it has been taken by a process that still lives.
  */
 #ifndef ADIT_EDGE_HANDOVER_H
 #define ADIT_EDGE_HANDOVER_H

@@ -23,7 +23,8 @@ static bool listens(int fd)
 
 static void refuse(int fd, const char *from, const char *why, struct log *log)
 {
-	log_event(log, LOG_LEVEL_WARN, "socket.refused", KV_I64("descriptor", fd), KV_Z("from", from), KV_Z("reason", why));
+	log_event(log, LOG_LEVEL_WARN, "socket.refused", KV_I64("descriptor", fd), KV_Z("from", from),
+	          KV_Z("reason", why));
 	close(fd);
 }
 

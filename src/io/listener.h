@@ -34,8 +34,8 @@ int listener_open(struct listener **out, struct loop *l, const struct listener_o
                   void *arg);
 void listener_close(struct listener **l);
 
-/** Accepts no more. Connections that were accepted and wait for their PROXY header are handed on still; `listener_waiting`
- *  of them. `leave_path`: a unix socket's file stays, somebody else listens there. */
+/** Accepts no more. Connections that were accepted and wait for their PROXY header are handed on still;
+ *  `listener_waiting` of them. `leave_path`: a unix socket's file stays, somebody else listens there. */
 void listener_stop(struct listener *l, bool leave_path);
 unsigned listener_waiting(const struct listener *l);
 /** What another process needs to listen there too. The descriptor stays ours. */

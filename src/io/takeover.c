@@ -173,7 +173,8 @@ static int take_sockets(struct takeover *t, struct handed *h, struct log *log, s
 	return 0;
 }
 
-int takeover_begin(struct takeover **out, const char *address, struct handed *h, struct log *log, struct takeover_error *e)
+int takeover_begin(struct takeover **out, const char *address, struct handed *h, struct log *log,
+                   struct takeover_error *e)
 {
 	struct takeover *t = calloc(1, sizeof(*t));
 	int err;

@@ -1,11 +1,13 @@
 /* takeover: asks the process that runs for its listening sockets, over its admin unix socket, at the start of its
- * successor; edge/handover answers. Both processes hold the sockets meanwhile, so no connection that waits in them is lost.
+ * successor; edge/handover answers. Both processes hold the sockets meanwhile, so no connection that waits in them
+ * is lost.
  * Layer io; aditd uses it before its loop runs: calls block, each for TAKEOVER_MS at most.
  *
- *   new: GET /handover, Upgrade: adit-handover ─►   ◄─ old: 101, then "SOCKETS o-…\n" with the descriptors (SCM_RIGHTS):
- *                                                            a letter for each, o: its file is the old one's to remove
+ *   new: GET /handover, Upgrade: adit-handover ─►   ◄─ old: 101, then "SOCKETS o-…\n" with the descriptors
  *   new, when it could serve: "READY\n" ─►          ◄─ old: "DRAINING\n", and it accepts no more
  *
+ * Behind SOCKETS stands a letter for each descriptor (SCM_RIGHTS); o: its file in the file system is the old one's to
+ * remove, and will be the new one's.
  * Invariants: before DRAINING the old one goes on as if nothing had happened, whatever becomes of the new one; when
  * takeover_commit fails it has not drained and never will for this take-over; both ends belong to one user.
  */
@@ -30,10 +32,12 @@ struct takeover_error {
 	char text[256];
 };
 
-/** `address` is "unix:PATH". The sockets are added to `h`. 0; ADIT_ERR_REFUSED when nobody listens there; other errors
- *  with a line in `e`. */
-int takeover_begin(struct takeover **out, const char *address, struct handed *h, struct log *log, struct takeover_error *e);
-/** The old one is told to drain. 0 and it does; or an error with a line in `e`, and it goes on. Ends the take-over. */
+/** `address` is "unix:PATH". The sockets are added to `h`. 0; ADIT_ERR_REFUSED when nobody listens there; other
+ *  errors with a line in `e`. */
+int takeover_begin(struct takeover **out, const char *address, struct handed *h, struct log *log,
+                   struct takeover_error *e);
+/** The old one is told to drain. 0 and it does; or an error with a line in `e`, and it goes on. Ends the
+ *  take-over. */
 int takeover_commit(struct takeover **t, struct takeover_error *e);
 /** Gives up: the old one goes on. */
 void takeover_drop(struct takeover **t);

@@ -145,7 +145,7 @@ def test_kept_and_new_connections_during_a_take_over(own, shop, tls):
 # ---- nobody is cut
 
 def test_idle_visitor_is_answered_once_more(own, shop):
-    """A kept connection that is idle when the server is replaced gets its next request answered, with Connection: close."""
+    """A kept connection that is idle when the server is replaced gets one more answer, with Connection: close."""
     server, _, _, _ = shop
     with server.visit() as visitor:
         assert visitor.fetch().get("connection") != "close"
@@ -174,7 +174,7 @@ def test_idle_visitor_is_not_waited_for_longer_than_half(own):
 
 
 def test_request_begun_before_is_answered(own, shop):
-    """Half a head, and a TLS handshake that has not begun, are no reason to be cut: both visitors are answered by A."""
+    """Half a head, and a TLS handshake that has not begun, are no reason to be cut: A answers both."""
     server, _, _, _ = shop
     with server.visit() as half, socket.create_connection(("127.0.0.1", server.tls_port), 10) as raw:
         half.send(b"GET / HTTP/1.1\r\nHo")
@@ -268,7 +268,7 @@ class Http2:
 
 
 def test_http2_visitor_is_told_in_two_steps(own, shop):
-    """GOAWAY with the highest stream number first; what is asked meanwhile is answered; then the real last one, and the end."""
+    """GOAWAY with the highest stream number first; what is asked meanwhile is answered; then the real last one."""
     server, _, _, _ = shop
     visitor = Http2(server)
     visitor.ask(1)
@@ -287,7 +287,7 @@ def test_http2_visitor_is_told_in_two_steps(own, shop):
 # ---- who may take over, and what happens when it fails
 
 def test_broken_successor_changes_nothing(own, shop):
-    """A successor with a bad file, or an address that is taken, ends with an error; the old one and its tunnel go on."""
+    """A successor with a bad file, or an address that is taken, ends with an error; the old one goes on."""
     server, path, _, adit = shop
     good = server.file.read_text()
     server.file.write_text(good.replace(DOMAIN, "no domain!"))
@@ -296,7 +296,9 @@ def test_broken_successor_changes_nothing(own, shop):
         other.bind(("127.0.0.1", 0))
         other.listen(1)
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        server.file.write_text(json.dumps(dict(json.loads(good), listen=[*json.loads(good)["listen"], {"address": address}])))
+        more = json.loads(good)
+        more["listen"].append({"address": address})
+        server.file.write_text(json.dumps(more))
         taken = own.run([ADITD, "-c", server.file, "--take-over"], "taken")
         assert taken.wait(10) == 1 and address in taken.text
     server.program.wait_event("handover.failed")
@@ -309,7 +311,7 @@ def test_broken_successor_changes_nothing(own, shop):
 
 
 def test_successor_that_is_killed_changes_nothing(own, shop):
-    """A process that got the sockets and goes without a word leaves the old one as it was; so does one that talks nonsense."""
+    """A process that got the sockets and goes without a word, or talks nonsense, leaves the old one as it was."""
     server, path, _, _ = shop
     for word in b"", b"REALLY\n":
         with socket.socket(socket.AF_UNIX) as s:
@@ -354,8 +356,8 @@ def test_take_over_needs_a_unix_socket(own):
     """Without an admin listener on a unix socket, and with --dev, the flag is refused with exit 2."""
     server = own.server()
     for argv in ([ADITD, "-c", server.file, "--take-over"], [ADITD, "--dev", "--take-over"]):
-        done = subprocess.run(argv, cwd=own.folder, env=environment(own.folder), capture_output=True, text=True, timeout=20,
-                              check=False)
+        done = subprocess.run(argv, cwd=own.folder, env=environment(own.folder), capture_output=True, text=True,
+                              timeout=20, check=False)
         assert done.returncode == 2 and "--take-over" in done.stderr and done.stderr.count("\n") == 1
     assert server.program.alive()
 
@@ -376,7 +378,7 @@ print(s.recv(4096).split(b"\\r\\n")[0].decode())
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 def test_another_user_gets_nothing(own):
-    """The socket's file keeps other users out; where somebody has opened it to them, the sockets are refused all the same."""
+    """The socket's file keeps other users out; where it was opened to them, they are refused the sockets."""
     folder = Path("/tmp") / f"adit-handover-{os.getpid()}"
     folder.mkdir()
     try:
@@ -386,8 +388,8 @@ def test_another_user_gets_nothing(own):
         assert path.stat().st_mode & 0o777 == 0o600
 
         def as_nobody():
-            argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", ASK_AS_NOBODY,
-                    str(path), HANDOVER.decode()]
+            argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c",
+                    ASK_AS_NOBODY, str(path), HANDOVER.decode()]
             done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=20, check=False)
             return done.stdout.strip(), done.stderr
 
@@ -477,12 +479,13 @@ class Manager:
 
 
 def test_sockets_of_a_service_manager(own):
-    """aditd listens on what LISTEN_FDS gives it, says when it is ready and when it ends, and leaves the sockets as they are:
-    who connects while none runs is answered by the next one."""
+    """aditd listens on what LISTEN_FDS gives it, says when it is ready and when it ends, and leaves the sockets as they
+    are: who connects while none runs is answered by the next one."""
     server, origin = own.server(), own.origin()
     server.program.stop()
     extra = own.folder / "extra.sock"
-    manager = own.keep(Manager(own, [(socket.AF_INET, ("127.0.0.1", server.plain_port)), (socket.AF_UNIX, str(extra))]))
+    manager = own.keep(Manager(own, [(socket.AF_INET, ("127.0.0.1", server.plain_port)),
+                                     (socket.AF_UNIX, str(extra))]))
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(own.folder / "notify.sock"))
     notify.settimeout(20)
@@ -520,7 +523,7 @@ def test_sockets_of_a_service_manager(own):
 
 
 def test_sockets_for_somebody_else(own):
-    """LISTEN_FDS with another process's LISTEN_PID is not for us; what is no listening socket, or is not wanted, is closed."""
+    """LISTEN_FDS with another's LISTEN_PID is not for us; what does not listen, or is not wanted, is closed."""
     server = own.server()
     server.program.stop()
     server.write()
