@@ -10,6 +10,7 @@
  *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
  *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
  *     proxyproto the PROXY header                           dial       resolve, connect, proxy, TLS
+ *     handed     sockets opened by others                   takeover   of the aditd that runs; notify tells systemd
  *     resolver   names to addresses (c-ares)                race       the first of them that answers
  *     proxy_connect  what a proxy is told and answers       devcert    certificates for --dev
  *   edge/      aditd's visitor-facing half
@@ -19,6 +20,7 @@
  *     accept     carriers become links, or resume them      hold       requests that wait for their tunnel
  *     auth       tokens and what they allow
  *     admin      /healthz, /readyz                          dev        what --dev makes by itself
+ *     drain      the order of an end                        handover   gives the sockets to the next aditd
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
@@ -48,12 +50,13 @@
 #include "edge/accept.h"
 #include "edge/admin.h"
 #include "edge/dev.h"
+#include "edge/drain.h"
 #include "edge/edge.h"
 #include "io/listener.h"
+#include "io/notify.h"
+#include "io/takeover.h"
 #include "io/tcp.h"
 
-/** The far ends of a restart move at a random time within this. */
-#define DRAIN_SPREAD_MS 1000
 #define EXIT_BAD_CONF 2
 
 struct entrance {
@@ -73,12 +76,15 @@ struct server {
 	struct registry *registry;
 	struct acceptor *acceptor;
 	struct edge *edge;
+	struct handover *handover;
 	struct admin *admin;
 	struct listener *admin_listener;
 	struct entrance *entrances;
 	size_t entrance_count;
-	struct timer drain;
-	bool draining, full;
+	struct handed handed;      /* at the start: sockets that others have opened */
+	struct takeover *takeover; /* at the start: the aditd that runs waits for our word */
+	struct drain drain;
+	bool full, told_to_end;
 	char published[600];
 };
 
@@ -117,22 +123,36 @@ static struct tls_context *context_for(const struct conf_listen *l, struct conf_
 	return c;
 }
 
+/* On a socket that was handed to us, if there is one for that address. */
+static int open_listener(struct server *s, struct listener **out, struct listener_options *o, listener_accept_fn *fn,
+                         void *arg, struct conf_error *e)
+{
+	struct handed_socket handed = handed_take(&s->handed, o->address);
+	int err;
+
+	o->handed = &handed;
+	err = listener_open(out, s->loop, o, fn, arg);
+	if (err)
+		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", o->address,
+		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+	else if (handed.fd >= 0)
+		log_event(s->log, LOG_LEVEL_INFO, "socket.taken", KV_Z("address", listener_address(*out)),
+		          KV_Z("from", handed.from));
+	return err;
+}
+
 static int open_entrance(struct server *s, const struct conf_listen *l, struct tls_context *tls, struct entrance *out,
                          struct conf_error *e)
 {
-	const struct listener_options o = {
+	struct listener_options o = {
 		.address = l->address, .tls = tls, .proxy_protocol = l->proxy_protocol, .starved = edge_starved,
 	};
-	int err = listener_open(&out->listener, s->loop, &o, edge_accept, s->edge);
+	int err = open_listener(s, &out->listener, &o, edge_accept, s->edge, e);
 
-	if (err) {
-		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", l->address,
-		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
-		return err;
-	}
-	log_event(s->log, LOG_LEVEL_INFO, "listening", KV_Z("address", listener_address(out->listener)),
-	          KV_BOOL("tls", l->tls), KV_BOOL("proxy_protocol", l->proxy_protocol));
-	return 0;
+	if (!err)
+		log_event(s->log, LOG_LEVEL_INFO, "listening", KV_Z("address", listener_address(out->listener)),
+		          KV_BOOL("tls", l->tls), KV_BOOL("proxy_protocol", l->proxy_protocol));
+	return err;
 }
 
 /* Opens what `conf` wants, keeping the entrances that are open already; on an error everything stays as it was. */
@@ -222,7 +242,9 @@ static void reload(struct server *s)
 	struct conf_server *fresh = NULL, *old = s->conf;
 	int err = ADIT_ERR_CONFIG;
 
-	if (s->draining)
+	if (!s->drain.on)
+		notify_manager(NOTIFY_RELOADING);
+	if (s->drain.on)
 		snprintf(e.text, sizeof(e.text), "the server is draining");
 	else if (old->dev)
 		snprintf(e.text, sizeof(e.text), "--dev has no configuration to reload");
@@ -233,6 +255,8 @@ static void reload(struct server *s)
 	log_reopen(s->log);
 	log_reopen(s->access);
 	log_reopen(s->trace);
+	if (!s->drain.on)
+		notify_manager(NOTIFY_READY);
 	if (err) {
 		conf_server_free(&fresh);
 		log_event(s->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("error", *e.text ? e.text : err_text(err)),
@@ -248,17 +272,11 @@ static void reload(struct server *s)
 	          KV_U64("listeners", fresh->listen_count));
 }
 
-/* Draining ends when the last link has gone, and the last visitor has got what came over it. */
 static void on_empty(void *owner)
 {
 	struct server *s = owner;
 
-	if (acceptor_links(s->acceptor))
-		return;
-	if (edge_visitors(s->edge))
-		edge_drain(s->edge, true);
-	if (!edge_visitors(s->edge))
-		loop_stop(s->loop);
+	drain_empty(&s->drain);
 }
 
 static void on_ready(void *owner)
@@ -275,45 +293,111 @@ static void on_strayed(void *owner, const struct session *session)
 	edge_strayed(s->edge, session);
 }
 
-static void on_drain_over(void *arg)
+/* Accepted, and the edge has not got them yet. */
+static unsigned coming(void *owner)
 {
-	struct server *s = arg;
+	const struct server *s = owner;
+	unsigned n = 0;
 
-	log_event(s->log, LOG_LEVEL_WARN, "drain.cut", KV_U64("requests", acceptor_open(s->acceptor)));
-	loop_stop(s->loop);
+	for (size_t i = 0; i < s->entrance_count; i++)
+		n += listener_waiting(s->entrances[i].listener);
+	return n;
 }
 
-static void drain(struct server *s)
+/* `replaced`: another aditd listens on the same sockets. */
+static void drain(struct server *s, bool replaced)
 {
-	if (s->draining) { /* asked twice: at once */
-		loop_stop(s->loop);
-		return;
-	}
-	s->draining = true;
-	log_event(s->log, LOG_LEVEL_INFO, "draining", KV_U64("links", acceptor_links(s->acceptor)),
-	          KV_U64("requests", acceptor_open(s->acceptor)));
-	close_entrances(s->entrances, s->entrance_count);
-	s->entrances = NULL;
-	s->entrance_count = 0;
-	timer_set(&s->drain, s->conf->drain_seconds * 1000u);
-	edge_drain(s->edge, false);
-	acceptor_drain(s->acceptor, DRAIN_SPREAD_MS);
-	on_empty(s);
+	for (size_t i = 0; i < s->entrance_count; i++)
+		listener_stop(s->entrances[i].listener, replaced);
+	if (replaced && s->admin_listener)
+		listener_stop(s->admin_listener, true);
+	drain_begin(&s->drain, s->conf->drain_seconds);
 }
 
 static void on_signal(void *arg, int signo)
 {
-	if (signo == SIGHUP)
-		reload(arg);
-	else
-		drain(arg);
+	struct server *s = arg;
+
+	if (signo == SIGHUP) {
+		reload(s);
+	} else if (s->told_to_end) { /* asked twice: at once */
+		loop_stop(s->loop);
+	} else {
+		s->told_to_end = true;
+		if (s->drain.on) /* it ends already: another one has taken its place, and is what the manager watches */
+			return;
+		notify_manager(NOTIFY_STOPPING);
+		drain(s, false);
+	}
 }
 
 static bool is_ready(void *arg)
 {
 	const struct server *s = arg;
 
-	return !s->draining;
+	return !s->drain.on;
+}
+
+/* ---- handover */
+
+static int give_sockets(void *owner, struct handed *out)
+{
+	const struct server *s = owner;
+
+	if (s->drain.on || s->entrance_count >= HANDED_MAX)
+		return ADIT_ERR_LIMIT;
+	for (size_t i = 0; i < s->entrance_count; i++)
+		out->at[out->count++] = listener_give(s->entrances[i].listener);
+	out->at[out->count++] = listener_give(s->admin_listener);
+	return 0;
+}
+
+static void on_replaced(void *owner)
+{
+	struct server *s = owner;
+
+	if (!s->drain.on)
+		drain(s, true);
+}
+
+static const struct handover_events handover_events = {give_sockets, on_replaced};
+
+/* From the service manager, and from the aditd that runs: it waits for our word then. */
+static int take_sockets(struct server *s, struct conf_error *e)
+{
+	struct takeover_error te = {""};
+	int err;
+
+	handed_from_manager(&s->handed, s->log);
+	if (!s->conf->take_over)
+		return 0;
+	err = takeover_begin(&s->takeover, s->conf->admin, &s->handed, s->log, &te);
+	if (err == ADIT_ERR_REFUSED) {
+		/* nobody is there: the same command line starts the first one too */
+		log_event(s->log, LOG_LEVEL_WARN, "takeover.nobody", KV_Z("reason", te.text));
+		return 0;
+	}
+	if (err)
+		snprintf(e->text, sizeof(e->text), "%s", te.text);
+	return err;
+}
+
+/* We could serve from here on: the other one may go. */
+static int replace_other(struct server *s, struct conf_error *e)
+{
+	struct takeover_error te = {""};
+	int err = s->takeover ? takeover_commit(&s->takeover, &te) : 0;
+
+	if (err) {
+		snprintf(e->text, sizeof(e->text), "%s", te.text);
+		return err;
+	}
+	for (size_t i = 0; i < s->entrance_count; i++)
+		listener_settle(s->entrances[i].listener);
+	if (s->admin_listener)
+		listener_settle(s->admin_listener);
+	handed_close(&s->handed, s->log, true);
+	return 0;
 }
 
 /* ---- life */
@@ -358,22 +442,23 @@ static int build(struct server *s)
 	s->acceptor = s->registry ? acceptor_new(s->loop, &a) : NULL;
 	e.acceptor = s->acceptor;
 	s->edge = s->acceptor ? edge_new(s->loop, &e) : NULL;
-	s->admin = s->edge ? admin_new(s->loop, is_ready, s) : NULL;
+	s->handover = s->edge ? handover_new(s->loop, &handover_events, s->log, s) : NULL;
+	s->admin = s->handover ? admin_new(s->loop, s->handover, is_ready, s) : NULL;
+	drain_init(&s->drain, s->loop, &(struct drain_options){
+		.edge = s->edge, .acceptor = s->acceptor, .log = s->log, .coming = coming, .owner = s,
+	});
 	return s->admin ? 0 : ADIT_ERR_NOMEM;
 }
 
 static int open_admin(struct server *s, struct conf_error *e)
 {
-	const struct listener_options o = {.address = s->conf->admin};
+	struct listener_options o = {.address = s->conf->admin, .private = true};
 	int err;
 
 	if (!s->conf->admin)
 		return 0;
-	err = listener_open(&s->admin_listener, s->loop, &o, admin_accept, s->admin);
-	if (err)
-		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", s->conf->admin,
-		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
-	else
+	err = open_listener(s, &s->admin_listener, &o, admin_accept, s->admin, e);
+	if (!err)
 		log_event(s->log, LOG_LEVEL_INFO, "admin", KV_Z("address", listener_address(s->admin_listener)));
 	return err;
 }
@@ -382,12 +467,15 @@ static void tear_down(struct server *s)
 {
 	close_entrances(s->entrances, s->entrance_count);
 	listener_close(&s->admin_listener);
+	handed_close(&s->handed, s->log, false);
+	takeover_drop(&s->takeover);
 	admin_free(&s->admin);
+	handover_free(&s->handover);
 	edge_free(&s->edge); /* first: what it was about to hand over goes to the acceptor */
 	acceptor_free(&s->acceptor);
 	loop_settle(s->loop);
 	registry_free(&s->registry);
-	timer_stop(&s->drain);
+	drain_stop(&s->drain);
 	loop_free(&s->loop);
 	log_close(&s->access);
 	log_close(&s->trace);
@@ -403,15 +491,18 @@ static int serve(struct server *s)
 	if (!err && s->conf->dev)
 		err = dev_prepare(s->conf, &e);
 	if (!err)
+		err = take_sockets(s, &e);
+	if (!err)
 		err = set_entrances(s, s->conf, &e);
 	if (!err)
 		err = open_admin(s, &e);
+	if (!err)
+		err = replace_other(s, &e);
 	if (err) {
 		log_event(s->log, LOG_LEVEL_ERROR, "start.failed", KV_Z("error", e.text));
 		return 1;
 	}
 	set_published(s, s->conf);
-	timer_init(&s->drain, s->loop, on_drain_over, s);
 	signal(SIGPIPE, SIG_IGN);
 	loop_signal(s->loop, SIGHUP, on_signal, s);
 	loop_signal(s->loop, SIGTERM, on_signal, s);
@@ -419,6 +510,7 @@ static int serve(struct server *s)
 	if (s->conf->dev)
 		dev_announce(s->conf, listener_address(s->entrances[0].listener));
 	log_event(s->log, LOG_LEVEL_INFO, "ready", KV_Z("published", s->published), KV_U64("tokens", s->conf->token_count));
+	notify_manager(s->conf->take_over ? NOTIFY_MAIN : NOTIFY_READY);
 	loop_run(s->loop);
 	log_event(s->log, LOG_LEVEL_INFO, "stopped", KV_U64("requests", acceptor_open(s->acceptor)));
 	return 0;

@@ -62,6 +62,7 @@ struct conf_server {
 	unsigned drain_seconds;     /* 30, 0..3600 */
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned max_visitors;      /* 10000: visitor connections at once */
+	bool take_over;       /* the sockets of the aditd that listens on `admin`, which is unix: then */
 	bool dev;
 	char *dev_dir;        /* with dev: the folder for its files; NULL = the main makes a fresh private one */
 	char *dev_address;    /* with dev: where to listen, loopback; NULL otherwise */
@@ -125,8 +126,8 @@ enum conf_action {
 
 /**
  * aditd: reads argv and the file it names. CONF_RUN gives `*out` (conf_server_free it).
- *   aditd -c FILE [--check-config] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token] [--trace FILE]
- *         [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
+ *   aditd -c FILE [--check-config] [--take-over] [--dev [--dev-dir DIR] [--dev-listen ADDRESS]] [--new-token]
+ *         [--trace FILE] [--access-log FILE] [--log-format text|json] [--log-level …] [--version] [--help]
  * With --dev, which excludes -c, a conf with dev = true, domain "adit.localhost", dev_address and no listeners or tokens
  * is returned; the main fills them in. CONF_DONE has printed what was asked for to standard output.
  */

@@ -139,6 +139,10 @@ static int check_flags(const struct conf_args *a, struct conf_error *e)
 		conf_say(e, "found together with -c, wanted one of them");
 		return conf_blame_flag(e, a->program, "dev");
 	}
+	if (given(a, "dev") && given(a, "take-over")) {
+		conf_say(e, "found together with --dev, wanted -c FILE");
+		return conf_blame_flag(e, a->program, "take-over");
+	}
 	if (given(a, "dev") && a->call.check_config) {
 		conf_say(e, "found together with --dev, wanted -c FILE");
 		return conf_blame_flag(e, a->program, "check-config");
@@ -149,6 +153,16 @@ static int check_flags(const struct conf_args *a, struct conf_error *e)
 			return conf_blame_flag(e, a->program, only_dev[i]);
 		}
 	return 0;
+}
+
+/* The sockets are passed from process to process, over a unix socket. */
+static int check_take_over(const struct conf_args *a, const struct conf_server *c, struct conf_error *e)
+{
+	if (!given(a, "take-over") || (c->admin && str_starts(str_of(c->admin), STR("unix:"))))
+		return 0;
+	conf_say(e, "found %s, wanted admin: unix:PATH in the file, where the aditd that runs listens",
+	         c->admin ? c->admin : "no admin listener");
+	return conf_blame_flag(e, a->program, "take-over");
 }
 
 static int for_dev(struct conf_server *c, struct conf_error *e)
@@ -175,6 +189,8 @@ int conf_server_build(const struct conf_args *a, struct conf_server **out, struc
 		r = from_file(a, c, e);
 	if (!r)
 		r = conf_args_apply(a, SECTION_SERVER, c, e);
+	if (!r)
+		r = check_take_over(a, c, e);
 	if (!r && dev)
 		r = for_dev(c, e);
 	if (r < 0)

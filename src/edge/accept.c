@@ -143,7 +143,7 @@ static void session_idle(void *owner)
 {
 	struct tunnel *t = owner;
 
-	if (t->acceptor->draining)
+	if (t->acceptor->finishing)
 		session_close(t->session, 503, "the tunnel server is shutting down", ADIT_ERR_SHUTDOWN);
 	else if (session_leaving(t->session)) /* its streams are used up, or adit is leaving */
 		session_close(t->session, 503, "this session takes no more requests", ADIT_ERR_LINK_LOST);
@@ -295,12 +295,22 @@ void acceptor_drain(struct acceptor *a, uint32_t spread_ms)
 			acceptor_drop(t, ADIT_ERR_SHUTDOWN);
 		} else if (!session_attached(t->session) && !session_open(t->session)) {
 			end_link(t, ADIT_ERR_SHUTDOWN, "");
-		} else {
-			if (session_attached(t->session))
-				acceptor_tell_drain(t);
-			if (!session_open(t->session))
-				session_idle(t);
+		} else if (session_attached(t->session)) {
+			acceptor_tell_drain(t);
 		}
+	}
+}
+
+void acceptor_finish(struct acceptor *a)
+{
+	struct list *at, *tmp;
+
+	a->finishing = true;
+	list_each(at, tmp, &a->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, node);
+
+		if (t->session && !session_open(t->session))
+			session_idle(t);
 	}
 }
 

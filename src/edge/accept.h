@@ -61,8 +61,10 @@ bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t, con
 void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struct buf *rest, const char *link_id,
                    const uint8_t token[SHA256_LEN], const char *carrier);
 
-/** Tells all links that the server is going; no new requests are sent on them. */
+/** Tells all links that the server is going; they go on answering until acceptor_finish. */
 void acceptor_drain(struct acceptor *a, uint32_t spread_ms);
+/** Closes the links without a request now, the others when their last one has ended. */
+void acceptor_finish(struct acceptor *a);
 /** Links alive, and requests in flight on them. */
 unsigned acceptor_links(const struct acceptor *a);
 unsigned acceptor_open(const struct acceptor *a);

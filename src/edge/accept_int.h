@@ -46,6 +46,7 @@ struct acceptor {
 	struct list tunnels;
 	unsigned links;
 	bool draining;
+	bool finishing; /* and visitors bring no more requests */
 	uint32_t spread_ms;
 };
 

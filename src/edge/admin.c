@@ -7,9 +7,11 @@
 #include "edge/edge_h1.h"
 #include "http/forward.h"
 #include "http/page.h"
+#include "io/takeover.h"
 
 struct admin {
 	struct loop *loop;
+	struct handover *handover;
 	bool (*ready)(void *arg);
 	void *arg;
 	struct list connections;
@@ -40,7 +42,8 @@ static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool body
 	struct str path = head_get(h, HEAD_PATH), method = head_get(h, HEAD_METHOD);
 	bool get = str_eq(method, STR("GET")), was_head = str_eq(method, STR("HEAD")), ready;
 	struct page *p = malloc(sizeof(*p));
-	int err;
+	const char *why = NULL;
+	int err, status;
 
 	(void)bodyless;
 	if (!p)
@@ -54,6 +57,9 @@ static void on_request(void *owner, struct edge_h1 *c, struct head *h, bool body
 	} else if (str_eq(path, STR("/readyz"))) {
 		ready = a->ready(a->arg);
 		err = page_text(p, ready ? 200 : 503, ready ? "ready" : "draining");
+	} else if (get && str_eq(path, STR(TAKEOVER_PATH))) {
+		why = handover_ask(a->handover, c, h, &status);
+		err = why ? page_text(p, status, why) : 1;
 	} else {
 		err = page_text(p, 404, "there are /healthz and /readyz");
 	}
@@ -87,13 +93,14 @@ void admin_accept(void *arg, struct stream *s)
 	list_append(&a->connections, edge_h1_node(c));
 }
 
-struct admin *admin_new(struct loop *l, bool (*ready)(void *arg), void *arg)
+struct admin *admin_new(struct loop *l, struct handover *h, bool (*ready)(void *arg), void *arg)
 {
 	struct admin *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->loop = l;
+	a->handover = h;
 	a->ready = ready;
 	a->arg = arg;
 	list_init(&a->connections);

@@ -3,12 +3,14 @@
  *
  *   GET /healthz   200 as long as the process serves its loop
  *   GET /readyz    200 while visitors and tunnels are taken in; 503 while draining
+ *   GET /handover  with an upgrade, from a process of the same user on a unix socket: edge/handover.h
  *
  * Invariant: a request whose Host is not a loopback name or address is refused (DNS rebinding).
  */
 #ifndef ADIT_EDGE_ADMIN_H
 #define ADIT_EDGE_ADMIN_H
 
+#include "edge/handover.h"
 #include "io/stream.h"
 
 /** Connections at once: a supervisor, a scraper, and an operator or two. */
@@ -16,8 +18,8 @@
 
 struct admin;
 
-/** `ready` is asked at each /readyz. NULL when out of memory. */
-struct admin *admin_new(struct loop *l, bool (*ready)(void *arg), void *arg);
+/** `ready` is asked at each /readyz; `h` is borrowed. NULL when out of memory. */
+struct admin *admin_new(struct loop *l, struct handover *h, bool (*ready)(void *arg), void *arg);
 void admin_free(struct admin **a);
 /** A listener_accept_fn. */
 void admin_accept(void *arg, struct stream *s);

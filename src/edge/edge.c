@@ -39,15 +39,19 @@ struct edge {
 	struct hold hold;
 	uint64_t started_ms;
 	struct timer again; /* while full */
+	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
 	bool full;
 };
 
 /* ---- requests for a tunnel */
 
-/* Is it a matter of seconds? A link may be resumed, and after a start those that were here before come back. */
-static bool may_come_back(const struct edge *e, bool known, const char *name)
+/* Is it a matter of seconds? A link may be resumed, and after a start those that were here before come back. In a
+ * drain nobody comes back, but a link that is here may be busy. */
+static bool may_come_back(const struct edge *e, bool here, bool known, const char *name)
 {
+	if (e->draining)
+		return here && e->draining == EDGE_DRAIN_PATIENT;
 	return known || (loop_ms(e->loop) - e->started_ms < EDGE_STARTING_MS && auth_claimable(e->o.conf, name));
 }
 
@@ -64,7 +68,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 		hold_sent(&e->hold, x, s);
 	if (answering || (s && *err != ADIT_ERR_LIMIT))
 		return answering;
-	if (!e->endpoint.draining && may_come_back(e, known, name) && hold_wait(&e->hold, x))
+	if (may_come_back(e, s != NULL, known, name) && hold_wait(&e->hold, x))
 		*err = ADIT_ERR_AGAIN;
 	else if (!s)
 		*err = known || auth_claimable(e->o.conf, name) ? ADIT_ERR_NO_LINK : ADIT_ERR_NO_NAME;
@@ -158,7 +162,7 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 	struct edge *e = owner;
 
 	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
-	if (e->endpoint.draining && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
+	if (e->draining >= EDGE_DRAIN_IDLE && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
 		return;
 	on_request(e, &v, h, bodyless);
 }
@@ -225,7 +229,7 @@ static void one_less(struct edge *e)
 {
 	e->count--;
 	update_full(e);
-	if (e->endpoint.draining && !e->count && e->o.empty)
+	if (e->draining && !e->count && e->o.empty)
 		e->o.empty(e->o.owner);
 }
 
@@ -266,6 +270,10 @@ static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
 		list_append(&e->visitors, edge_h1_node(c1));
 	if (c2)
 		list_append(&e->h2_visitors, edge_h2_node(c2));
+	if (c1 && e->draining)
+		edge_h1_drain(c1, EDGE_DRAIN_PATIENT);
+	if (c2 && e->draining)
+		edge_h2_drain(c2, EDGE_DRAIN_PATIENT);
 	if (!c1 && !c2) {
 		stream_free(&s);
 		one_less(e);
@@ -282,9 +290,9 @@ void edge_accept(void *arg, struct stream *s)
 	struct edge *e = arg;
 
 	/* before the newcomer is among them */
-	if (!e->endpoint.draining && e->count + 1 >= e->o.conf->max_visitors)
+	if (!e->draining && e->count + 1 >= e->o.conf->max_visitors)
 		evict_one(e);
-	if (e->endpoint.draining || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
+	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
 	}
@@ -342,18 +350,31 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 	update_full(e);
 }
 
-void edge_drain(struct edge *e, bool all)
+void edge_drain(struct edge *e, enum edge_drain how)
 {
 	struct list *at, *tmp;
 
+	e->draining = how;
 	e->endpoint.draining = true;
 	probe_table_drop_held(&e->endpoint.probes);
-	while (greet_evict(&e->greetings))
+	while (how > EDGE_DRAIN_PATIENT && greet_evict(&e->greetings))
 		;
 	list_each(at, tmp, &e->visitors)
-		edge_h1_drain(edge_h1_of_node(at), all);
+		edge_h1_drain(edge_h1_of_node(at), how);
 	list_each(at, tmp, &e->h2_visitors)
-		edge_h2_drain(edge_h2_of_node(at), all);
+		edge_h2_drain(edge_h2_of_node(at), how);
+}
+
+bool edge_may_ask(const struct edge *e)
+{
+	const struct list *at;
+	bool may = !list_empty(&e->greetings);
+
+	for (at = e->visitors.next; !may && at != &e->visitors; at = at->next)
+		may = edge_h1_may_ask(edge_h1_of_node((struct list *)(uintptr_t)at));
+	for (at = e->h2_visitors.next; !may && at != &e->h2_visitors; at = at->next)
+		may = edge_h2_may_ask(edge_h2_of_node((struct list *)(uintptr_t)at));
+	return may;
 }
 
 unsigned edge_visitors(const struct edge *e)

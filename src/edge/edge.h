@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "edge/accept.h"
+#include "edge/edge_h1.h"
 #include "edge/registry.h"
 #include "io/stream.h"
 
@@ -40,9 +41,12 @@ void edge_accept(void *arg, struct stream *s);
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
 
-/** Ends the connections without a request; running ones end with `Connection: close`. Connections with requests of
- *  live poll carriers are spared until it is called once more, with `all`, when there is no link any more. */
-void edge_drain(struct edge *e, bool all);
+/** One more step of a drain, see edge/drain.h: at first nobody is cut, all are told that their connections end.
+ *  Those with requests of live poll carriers are told nothing before EDGE_DRAIN_ALL, when there is no link any
+ *  more. */
+void edge_drain(struct edge *e, enum edge_drain how);
+/** Draining: is there a visitor who may bring one more request? */
+bool edge_may_ask(const struct edge *e);
 /** A tunnel takes requests that did not before: those that wait are looked at again. */
 void edge_ready(struct edge *e);
 /** That session has been without carrier for a while: what may go another way does. */

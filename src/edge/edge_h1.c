@@ -129,7 +129,8 @@ void edge_h1_linger(struct edge_h1 *c)
 static void message_over(struct edge_h1 *c)
 {
 	half_done(&c->half);
-	if (c->close_after || (c->draining && !c->carries) || c->framing == H1_BODY_CLOSE) {
+	/* a response that did not say so must not be the last one while another request may be on its way */
+	if (c->close_after || (c->draining >= EDGE_DRAIN_IDLE && !c->carries) || c->framing == H1_BODY_CLOSE) {
 		edge_h1_linger(c);
 		return;
 	}
@@ -456,12 +457,31 @@ void edge_h1_carry(struct edge_h1 *c)
 	c->carries = true;
 }
 
-void edge_h1_drain(struct edge_h1 *c, bool all)
+void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)
 {
-	c->draining = true;
-	c->carries = c->carries && !all;
-	if (!c->carries && !edge_h1_evict(c) && c->state == H1C_IDLE && !c->in.len)
+	c->draining = how;
+	c->carries = c->carries && how < EDGE_DRAIN_ALL;
+	if (c->carries || how == EDGE_DRAIN_PATIENT)
+		return;
+	/* FIN, and reading on: a request that is on its way must not be answered by RST, which could overtake our last
+	 * word */
+	if (c->state == H1C_IDLE && !c->in.len)
 		edge_h1_linger(c);
+	else if (how == EDGE_DRAIN_ALL)
+		edge_h1_evict(c);
+}
+
+bool edge_h1_may_ask(const struct edge_h1 *c)
+{
+	switch (c->state) {
+	case H1C_IDLE:
+	case H1C_HEAD:
+		return !c->carries;
+	case H1C_EXCHANGE:
+		return !c->carries && c->response_begun && !c->close_after;
+	default:
+		return false;
+	}
 }
 
 bool edge_h1_evict(struct edge_h1 *c)

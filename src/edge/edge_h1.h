@@ -35,6 +35,14 @@
 #define EDGE_H1_LINGER_MS 2000
 #define EDGE_H1_LINGER_TOTAL_MS 30000
 
+/** How far a drain is: edge/drain.h. */
+enum edge_drain {
+	EDGE_DRAIN_NONE,
+	EDGE_DRAIN_PATIENT, /* connections end by announcement only */
+	EDGE_DRAIN_IDLE,    /* those without a request end */
+	EDGE_DRAIN_ALL,     /* and those that were spared for the sake of links: there is none any more */
+};
+
 struct edge_h1;
 
 typedef void edge_h1_switched_fn(void *arg, struct stream *s, struct buf *lead, struct buf *rest);
@@ -54,8 +62,11 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
                             void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h1_free(struct edge_h1 **c);
-/** No request after the one that runs; a connection without one closes now. One that carries is spared until `all`. */
-void edge_h1_drain(struct edge_h1 *c, bool all);
+/** The next response says that the connection ends; EDGE_DRAIN_IDLE: it ends at once when it is between two
+ *  requests. One that carries is spared until EDGE_DRAIN_ALL. */
+void edge_h1_drain(struct edge_h1 *c, enum edge_drain how);
+/** May a visitor bring one more request on it, who was not told that it ends? */
+bool edge_h1_may_ask(const struct edge_h1 *c);
 /** From within `request`: the request is one of a carrier's that has many. */
 void edge_h1_carry(struct edge_h1 *c);
 /** Ends it if it has no request under way, and its last answer is written; true when it did. */

@@ -39,7 +39,7 @@ struct edge_h1 {
 	bool response_begun, response_ended;
 	bool close_after;     /* no request after this one */
 	bool cut;             /* when `out` is written, close without a proper end */
-	bool draining;
+	enum edge_drain draining;
 	bool carries;         /* its last request was one of a live carrier's */
 	/* time */
 	struct timer timer;

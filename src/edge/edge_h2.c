@@ -22,9 +22,11 @@ struct edge_h2 {
 	struct h2 *h2;
 	struct budget budget;
 	struct buf out;
-	struct timer timer;
+	struct timer timer, notice;
 	struct task flush, free;
 	bool closed, draining, used;
+	bool last_said; /* no more requests are looked at */
+	bool lingers;   /* all is said */
 	bool carries;
 	int failed; /* when `out` is written it ends */
 };
@@ -46,6 +48,7 @@ static void stop(struct edge_h2 *c)
 	c->closed = true;
 	list_remove(&c->node);
 	timer_stop(&c->timer);
+	timer_stop(&c->notice);
 	task_cancel(c->loop, &c->flush);
 	stream_free(&c->stream);
 	task_post_free(c->loop, &c->free);
@@ -94,12 +97,21 @@ static void fill(struct edge_h2 *c)
 	}
 }
 
+/* Our last word is written: it must arrive before the connection goes. */
+static void linger(struct edge_h2 *c)
+{
+	c->lingers = true;
+	stream_finish(c->stream);
+	stream_pause(c->stream, false);
+	timer_set(&c->timer, EDGE_H2_LINGER_MS);
+}
+
 static void flush(void *arg)
 {
 	struct edge_h2 *c = arg;
 	struct iovec iov[WRITE_PIECES];
 
-	for (;;) {
+	while (!c->lingers) {
 		ssize_t n;
 
 		fill(c);
@@ -116,12 +128,16 @@ static void flush(void *arg)
 	}
 	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
 		c->failed = h2_error(c->h2);
-	if (!c->out.len && (c->failed || (c->draining && !h2_open(c->h2)))) {
+	if (c->lingers)
+		return;
+	if (!c->out.len && c->failed) {
 		stream_finish(c->stream);
 		close_now(c);
-		return;
+	} else if (!c->out.len && c->last_said && !h2_open(c->h2)) {
+		linger(c);
+	} else {
+		set_deadline(c);
 	}
-	set_deadline(c);
 }
 
 static void take(struct edge_h2 *c, const uint8_t *p, size_t n)
@@ -149,7 +165,8 @@ static void on_readable(void *owner)
 			close_now(c);
 			break;
 		}
-		take(c, block, (size_t)n);
+		if (!c->lingers)
+			take(c, block, (size_t)n);
 		done += (size_t)n;
 	}
 	loop_return(c->loop, block);
@@ -167,9 +184,18 @@ static void on_timer(void *arg)
 	struct edge_h2 *c = arg;
 
 	if (!c->out.len && !h2_open(c->h2) && !c->draining)
-		edge_h2_drain(c, true);
+		edge_h2_drain(c, EDGE_DRAIN_ALL);
 	else
 		close_now(c);
+}
+
+static void on_notice(void *arg)
+{
+	struct edge_h2 *c = arg;
+
+	c->last_said = true;
+	h2_goaway_last(c->h2);
+	task_post(c->loop, &c->flush);
 }
 
 /* ---- h2's events */
@@ -289,6 +315,7 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 		return NULL;
 	}
 	timer_init(&c->timer, l, on_timer, c);
+	timer_init(&c->notice, l, on_notice, c);
 	timer_set(&c->timer, EDGE_H2_FIRST_MS);
 	stream_own(s, &stream_handler, c);
 	stream_pause(s, false);
@@ -310,14 +337,20 @@ bool edge_h2_carries(const struct edge_h2 *c)
 	return c->carries;
 }
 
-void edge_h2_drain(struct edge_h2 *c, bool all)
+void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 {
-	c->carries = c->carries && !all;
-	if (c->carries)
+	c->carries = c->carries && how < EDGE_DRAIN_ALL;
+	if (c->carries || c->draining)
 		return;
 	c->draining = true;
 	h2_goaway(c->h2);
+	timer_set(&c->notice, EDGE_H2_NOTICE_MS);
 	task_post(c->loop, &c->flush);
+}
+
+bool edge_h2_may_ask(const struct edge_h2 *c)
+{
+	return !c->carries && !c->last_said;
 }
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c)

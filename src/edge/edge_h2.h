@@ -8,6 +8,7 @@
 #define ADIT_EDGE_EDGE_H2_H
 
 #include "base/buf.h"
+#include "edge/edge_h1.h"
 #include "h2/h2.h"
 #include "io/stream.h"
 
@@ -21,6 +22,10 @@
 #define EDGE_H2_IDLE_MS 180000
 /** From the connection to its first request. */
 #define EDGE_H2_FIRST_MS 10000
+/** From the GOAWAY that announces the end to the one that names the last request: more than a round trip. */
+#define EDGE_H2_NOTICE_MS 1000
+/** Reading on behind our last word, until the visitor closes: a RST could destroy it. */
+#define EDGE_H2_LINGER_MS 2000
 /** With data unread by the visitor. */
 #define EDGE_H2_STALL_MS 300000
 
@@ -38,8 +43,11 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
                             const struct edge_h2_events *events, void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h2_free(struct edge_h2 **c);
-/** GOAWAY: what runs goes on, then it closes. One that carries is spared, until `all`. */
-void edge_h2_drain(struct edge_h2 *c, bool all);
+/** GOAWAY: what runs and what is on its way is answered, then it closes. One that carries is spared, until
+ *  EDGE_DRAIN_ALL. */
+void edge_h2_drain(struct edge_h2 *c, enum edge_drain how);
+/** May a visitor bring one more request on it? */
+bool edge_h2_may_ask(const struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */
 void edge_h2_carry(struct edge_h2 *c);
 /** Is it spared by a drain? */

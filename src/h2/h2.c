@@ -225,12 +225,6 @@ static void free_dead(struct h2 *h)
 		h2_stream_free(container_of(h->dead.next, struct h2_stream, node));
 }
 
-static void submit_last_goaway(struct h2 *h)
-{
-	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
-	                      NGHTTP2_NO_ERROR, NULL, 0);
-}
-
 /* What waits for the time when no op can be running. */
 static void settle(struct h2 *h)
 {
@@ -238,9 +232,6 @@ static void settle(struct h2 *h)
 	if (!h->idle_due || h->open)
 		return;
 	h->idle_due = false;
-	/* strangers are told which requests were never looked at; our own programs have stopped at the notice */
-	if (h->goaway_sent && h->role == H2_ANSWERING && !h->tunnel)
-		submit_last_goaway(h);
 	if (h->events->idle)
 		h->events->idle(h->owner);
 }
@@ -448,6 +439,12 @@ struct half *h2_ask(struct h2 *h, int *err)
 	return &s->half;
 }
 
+static void submit_last_goaway(struct h2 *h)
+{
+	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+	                      NGHTTP2_NO_ERROR, NULL, 0);
+}
+
 void h2_goaway(struct h2 *h)
 {
 	if (h->goaway_sent)
@@ -458,6 +455,12 @@ void h2_goaway(struct h2 *h)
 	else
 		submit_last_goaway(h);
 	h->idle_due = h->open == 0;
+	h2_wake(h);
+}
+
+void h2_goaway_last(struct h2 *h)
+{
+	submit_last_goaway(h);
 	h2_wake(h);
 }
 

@@ -86,6 +86,10 @@ struct half *h2_stream_half(struct h2_stream *s);
 
 /** Sends GOAWAY: streams that run, and requests that are on their way here, go on; the far end opens no more. */
 void h2_goaway(struct h2 *h);
+/** Answering role, a round trip after h2_goaway: says which request was the last one. Those that come later are
+ *  ignored, and the far end knows that nobody has looked at them. Our own programs have stopped at the first word
+ *  and need no last. */
+void h2_goaway_last(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);
 /** Why the connection is over (a GOAWAY with an error has been pulled, or sending failed); 0 while it is not. */

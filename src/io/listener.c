@@ -1,24 +1,20 @@
 #include "io/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/str.h"
 #include "io/proxyproto.h"
+#include "io/socket_address.h"
 #include "io/tcp.h"
 
 struct listener {
 	struct loop *loop;
-	int fd;
+	int fd; /* -1 = stopped */
 	ev_io watcher;
 	struct timer pause; /* after running out of descriptors */
 	bool paused, proxy_protocol;
@@ -28,75 +24,24 @@ struct listener {
 	void *arg;
 	struct proxyproto_queue waiting; /* connections whose PROXY header is still to come */
 	char *unix_path;
-	char address[sizeof("unix:") + sizeof(((struct sockaddr_un *)0)->sun_path)];
+	bool leave_path; /* the file is not ours to remove: not yet, or not any more */
+	bool inherits;   /* it becomes ours with listener_settle */
+	char address[SOCKET_ADDRESS_TEXT_MAX];
 };
 
-union any_address {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-	struct sockaddr_un un;
-};
-
-static int parse_unix(struct str path, union any_address *out, socklen_t *len)
+static void note_address(struct listener *l)
 {
-	if (!path.n || path.n >= sizeof(out->un.sun_path))
-		return ADIT_ERR_INVALID;
-	out->un.sun_family = AF_UNIX;
-	memcpy(out->un.sun_path, path.p, path.n);
-	*len = sizeof(out->un);
-	return 0;
-}
+	union socket_address bound;
 
-static int parse_address(const char *text, union any_address *out, socklen_t *len)
-{
-	struct str s = str_of(text);
-	const char *colon = strrchr(text, ':');
-	char host[ADDRESS_TEXT_MAX];
-	struct str h;
-	uint64_t port;
-
-	memset(out, 0, sizeof(*out));
-	if (str_starts(s, STR("unix:")))
-		return parse_unix((struct str){s.p + 5, s.n - 5}, out, len);
-	if (!colon || str_to_u64(str_of(colon + 1), &port) < 0 || port > 65535)
-		return ADIT_ERR_INVALID;
-	h = (struct str){text, (size_t)(colon - text)};
-	if (h.n >= 2 && h.p[0] == '[' && h.p[h.n - 1] == ']')
-		h = (struct str){h.p + 1, h.n - 2};
-	if (h.n >= sizeof(host))
-		return ADIT_ERR_INVALID;
-	memcpy(host, h.p, h.n);
-	host[h.n] = '\0';
-	if (inet_pton(AF_INET, host, &out->in.sin_addr) == 1) {
-		out->in.sin_family = AF_INET;
-		out->in.sin_port = htons((uint16_t)port);
-		*len = sizeof(out->in);
-		return 0;
-	}
-	if (h.n && inet_pton(AF_INET6, host, &out->in6.sin6_addr) != 1)
-		return ADIT_ERR_INVALID;
-	out->in6.sin6_family = AF_INET6; /* "" = [::], which takes IPv4 as well */
-	out->in6.sin6_port = htons((uint16_t)port);
-	*len = sizeof(out->in6);
-	return 0;
-}
-
-static void note_address(struct listener *l, const union any_address *bound)
-{
-	struct address a;
-
-	if (bound->sa.sa_family == AF_UNIX) {
-		snprintf(l->address, sizeof(l->address), "unix:%s", bound->un.sun_path);
-		l->unix_path = str_dup(str_of(bound->un.sun_path));
+	if (socket_address_of(l->fd, &bound) < 0)
 		return;
-	}
-	address_from(&a, &bound->sa);
-	snprintf(l->address, sizeof(l->address), strchr(a.ip, ':') ? "[%s]:%u" : "%s:%u", a.ip, a.port);
+	socket_address_text(&bound, l->address);
+	if (bound.sa.sa_family == AF_UNIX)
+		l->unix_path = str_dup(str_of(bound.un.sun_path));
 }
 
 /* A socket file that nobody listens on is left over from a killed process and may go. */
-static void remove_stale(const union any_address *a, socklen_t len)
+static void remove_stale(const union socket_address *a, socklen_t len)
 {
 	struct stat st;
 	int fd;
@@ -111,7 +56,7 @@ static void remove_stale(const union any_address *a, socklen_t len)
 	close(fd);
 }
 
-static int bind_socket(const union any_address *a, socklen_t len)
+static int bind_socket(const union socket_address *a, socklen_t len, bool private)
 {
 	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1, off = 0;
@@ -122,6 +67,8 @@ static int bind_socket(const union any_address *a, socklen_t len)
 		remove_stale(a, len);
 	else
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (a->sa.sa_family == AF_UNIX && private)
+		fchmod(fd, S_IRUSR | S_IWUSR); /* the file gets its mode with bind: at no time is it open to others */
 	if (a->sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(fd, &a->sa, len) < 0 || listen(fd, LISTENER_BACKLOG) < 0) {
@@ -172,7 +119,7 @@ static void take(struct listener *l, int fd, const struct sockaddr *sa)
 
 static void update(struct listener *l)
 {
-	if (l->paused || timer_is_set(&l->pause))
+	if (l->fd < 0 || l->paused || timer_is_set(&l->pause))
 		ev_io_stop(loop_ev(l->loop), &l->watcher);
 	else
 		ev_io_start(loop_ev(l->loop), &l->watcher);
@@ -185,7 +132,7 @@ static void on_connection(struct ev_loop *ev, ev_io *w, int revents)
 	(void)ev;
 	(void)revents;
 	for (int i = 0; i < LISTENER_BATCH && !l->paused; i++) {
-		union any_address peer = {0};
+		union socket_address peer = {0};
 		socklen_t len = sizeof(peer);
 		int fd = accept4(l->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -214,18 +161,20 @@ static void on_pause_over(void *arg)
 int listener_open(struct listener **out, struct loop *loop, const struct listener_options *o, listener_accept_fn *fn,
                   void *arg)
 {
-	union any_address a;
+	bool handed = o->handed && o->handed->fd >= 0;
+	union socket_address a;
 	socklen_t len;
 	struct listener *l;
-	int err = parse_address(o->address, &a, &len);
+	int err = socket_address_parse(o->address, &a, &len);
 
 	*out = NULL;
-	if (err)
-		return err;
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return ADIT_ERR_NOMEM;
-	l->fd = bind_socket(&a, len);
+	l = err ? NULL : calloc(1, sizeof(*l));
+	if (!l) {
+		if (handed)
+			close(o->handed->fd);
+		return err ? err : ADIT_ERR_NOMEM;
+	}
+	l->fd = handed ? o->handed->fd : bind_socket(&a, len, o->private);
 	if (l->fd < 0) {
 		int keep = errno;
 
@@ -233,9 +182,9 @@ int listener_open(struct listener **out, struct loop *loop, const struct listene
 		errno = keep;
 		return ADIT_ERR_SYS;
 	}
-	len = sizeof(a);
-	getsockname(l->fd, &a.sa, &len);
-	note_address(l, &a);
+	l->leave_path = handed;
+	l->inherits = handed && o->handed->owns_path;
+	note_address(l);
 	l->loop = loop;
 	l->fn = fn;
 	l->arg = arg;
@@ -251,6 +200,34 @@ int listener_open(struct listener **out, struct loop *loop, const struct listene
 	return 0;
 }
 
+void listener_settle(struct listener *l)
+{
+	if (l->inherits)
+		l->leave_path = false;
+}
+
+struct handed_socket listener_give(const struct listener *l)
+{
+	return (struct handed_socket){l->fd, l->unix_path && !l->leave_path, "us"};
+}
+
+void listener_stop(struct listener *l, bool leave_path)
+{
+	if (l->fd < 0)
+		return;
+	ev_io_stop(loop_ev(l->loop), &l->watcher);
+	timer_stop(&l->pause);
+	close(l->fd);
+	l->fd = -1;
+	if (l->unix_path && !l->leave_path && !leave_path)
+		unlink(l->unix_path);
+}
+
+unsigned listener_waiting(const struct listener *l)
+{
+	return l->waiting.count;
+}
+
 void listener_close(struct listener **lp)
 {
 	struct listener *l = *lp;
@@ -259,11 +236,7 @@ void listener_close(struct listener **lp)
 		return;
 	*lp = NULL;
 	proxyproto_drop_all(&l->waiting);
-	ev_io_stop(loop_ev(l->loop), &l->watcher);
-	timer_stop(&l->pause);
-	close(l->fd);
-	if (l->unix_path)
-		unlink(l->unix_path);
+	listener_stop(l, false);
 	free(l->unix_path);
 	tls_context_free(&l->tls);
 	free(l);

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "io/handed.h"
 
 /** Pieces of one gathered write; Linux takes 1024, more than this are never waiting. */
 #define IOV_MAX_USED 64
@@ -292,4 +293,47 @@ int tcp_connect_error(const struct stream *s)
 	if (getsockopt(tcp_of(s)->fd, SOL_SOCKET, SO_ERROR, &errnum, &n) < 0)
 		return ADIT_ERR_SYS;
 	return errnum ? tcp_error(errnum) : 0;
+}
+
+/* ---- unix sockets only */
+
+int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *fds, unsigned count)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int) * HANDED_MAX)];
+	} control = {0};
+	struct iovec v = {(void *)(uintptr_t)p, n}; /* sendmsg does not write to it */
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	ssize_t sent;
+
+	if (count > HANDED_MAX)
+		return ADIT_ERR_LIMIT;
+	if (count) {
+		m.msg_control = &control;
+		m.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+		control.header = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int) * count), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * count);
+	}
+	sent = sendmsg(tcp_of(s)->fd, &m, MSG_NOSIGNAL);
+	if (sent < 0)
+		return tcp_error(errno);
+	return (size_t)sent == n ? 0 : ADIT_ERR_LIMIT;
+}
+
+bool tcp_is_of_this_user(int fd, bool or_root)
+{
+	struct ucred who;
+	socklen_t n = sizeof(who);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+		return false;
+	return who.uid == geteuid() || (or_root && who.uid == 0);
+}
+
+bool tcp_peer_is_this_user(const struct stream *s)
+{
+	return s->ops == &tcp_ops && tcp_is_of_this_user(tcp_of(s)->fd, false);
 }

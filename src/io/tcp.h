@@ -26,6 +26,15 @@ void tcp_await_connect(struct stream *s);
 /** 0 or ADIT_ERR_* for a connection attempt that `writable` has announced. */
 int tcp_connect_error(const struct stream *s);
 
+/** Sends `n` bytes with these descriptors on a connected unix socket; all of it or nothing. They stay the caller's.
+ *  0, or ADIT_ERR_*. */
+int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *fds, unsigned count);
+/** Is the far end of this unix socket a process of the user that we run as? `or_root`: or of root, who, as service
+ *  manager, may have opened the socket for it. */
+bool tcp_is_of_this_user(int fd, bool or_root);
+/** The same for a stream that tcp_new made, without root. */
+bool tcp_peer_is_this_user(const struct stream *s);
+
 /** Fills `out` from a socket address. */
 void address_from(struct address *out, const struct sockaddr *sa);
 

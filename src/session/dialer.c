@@ -307,7 +307,8 @@ static void session_leaves(void *owner)
 	struct dialer *d = owner;
 
 	log_event(d->o.trace, LOG_LEVEL_INFO, "leaving", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(d->carrier)));
-	if (d->state == DIALER_UP && d->aim == AIM_NONE && !d->closing)
+	/* after DRAIN the server itself goes: its successor does not know this link */
+	if (d->state == DIALER_UP && d->aim == AIM_NONE && !d->closing && !timer_is_set(&d->leave))
 		start(d, AIM_MOVE);
 }
 
@@ -423,17 +424,22 @@ static void on_timer(void *arg)
 
 /* ---- moving to another server */
 
-static void on_leave(void *arg)
+void dialer_leave(struct dialer *d)
 {
-	struct dialer *d = arg;
-
-	if (d->state != DIALER_UP)
-		return;
+	timer_clear(&d->leave);
 	dialer_drop_attempt(d);
 	timer_clear(&d->climbing);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "retired", KV_Z("link", d->link_id), KV_U64("requests", session_open(d->session)));
 	retired_add(&d->retired, &d->session, d->link_id);
 	start(d, AIM_NEW);
+}
+
+static void on_leave(void *arg)
+{
+	struct dialer *d = arg;
+
+	if (d->state == DIALER_UP)
+		dialer_leave(d);
 }
 
 /* ---- the clock */
