@@ -26,6 +26,7 @@
 #include "io/tcp.h"
 #include "origin/tunnels.h"
 #include "session/dialer.h"
+#include "watch/transcript.h"
 
 #define AGENT "adit/" PACKAGE_VERSION
 #define EXIT_BAD_CONF 2
@@ -531,6 +532,13 @@ static int run_doctor(const struct conf_client *conf)
 	return code;
 }
 
+static int run_trace(const struct conf_client *conf)
+{
+	return (int)transcript_run(&(struct transcript_options){
+		.paths = conf->traces, .n = conf->trace_count, .json = conf->json, .follow = conf->follow,
+	});
+}
+
 static int run(struct client *c, struct conf_client **conf)
 {
 	struct conf_error e;
@@ -574,8 +582,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
 	}
-	if (conf->doctor) {
-		code = run_doctor(conf);
+	if (conf->doctor || conf->trace_count) {
+		code = conf->doctor ? run_doctor(conf) : run_trace(conf);
 		conf_client_free(&conf);
 		return code;
 	}
