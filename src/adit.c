@@ -26,10 +26,13 @@
 #include "io/tcp.h"
 #include "origin/tunnels.h"
 #include "session/dialer.h"
+#include "watch/transcript.h"
 
 #define AGENT "adit/" PACKAGE_VERSION
 #define EXIT_BAD_CONF 2
 #define EXIT_REFUSED 3
+/** Twice that with the file before it: weeks of a flapping link. */
+#define TRACE_MAX_BYTES (64u << 20)
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
@@ -58,6 +61,7 @@ struct client {
 	char **argv;
 	struct loop *loop;
 	struct log *log, *trace;
+	struct tls_keylog *keylog;
 	struct resolver *resolver;
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
@@ -377,6 +381,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		work_free(&w);
 		return NULL;
 	}
+	tls_context_keylog(w->tls, c->keylog);
 	w->proxy = proxy_of(w->conf);
 	w->hello = make_hello(w->conf, c->log);
 	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
@@ -454,6 +459,8 @@ static void on_signal(void *arg, int signo)
 
 	if (signo == SIGHUP) {
 		reload(c);
+	} else if (signo == SIGUSR1) {
+		log_dump(c->trace, c->log);
 	} else if (c->leaving) { /* asked twice: at once */
 		loop_stop(c->loop);
 	} else {
@@ -471,16 +478,17 @@ static int open_logs(struct client *c, const struct conf_client *conf)
 {
 	const struct log_options log = {.format = conf->log_format, .level = conf->log_level};
 	const struct log_options trace = {
-		.path = conf->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = 64u << 20, .monotonic = true,
+		.path = conf->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = TRACE_MAX_BYTES,
+		.monotonic = true, .program = "adit", .keep = true, .no_file = !conf->trace,
 	};
 
 	c->terminal = conf->log_format == LOG_FORMAT_TEXT && isatty(STDOUT_FILENO);
 	c->logs = !c->terminal || !isatty(STDERR_FILENO) || conf->log_level == LOG_LEVEL_DEBUG;
 	if (log_open(&c->log, &log) < 0)
 		return ADIT_ERR_SYS;
-	if (!conf->trace || log_open(&c->trace, &trace) == 0)
+	if (log_open(&c->trace, &trace) == 0)
 		return 0;
-	fprintf(stderr, "adit: cannot write to %s: %s\n", conf->trace, strerror(errno));
+	fprintf(stderr, "adit: cannot write to %s: %s\n", conf->trace ? conf->trace : "memory", strerror(errno));
 	return ADIT_ERR_SYS;
 }
 
@@ -498,6 +506,7 @@ static void tear_down(struct client *c)
 	resolver_free(&c->resolver);
 	loop_settle(c->loop);
 	loop_free(&c->loop);
+	tls_keylog_free(&c->keylog);
 	log_close(&c->trace);
 	log_close(&c->log);
 }
@@ -523,6 +532,13 @@ static int run_doctor(const struct conf_client *conf)
 	return code;
 }
 
+static int run_trace(const struct conf_client *conf)
+{
+	return (int)transcript_run(&(struct transcript_options){
+		.paths = conf->traces, .n = conf->trace_count, .json = conf->json, .follow = conf->follow,
+	});
+}
+
 static int run(struct client *c, struct conf_client **conf)
 {
 	struct conf_error e;
@@ -534,6 +550,7 @@ static int run(struct client *c, struct conf_client **conf)
 	c->resolver = resolver_new(c->loop);
 	if (!c->resolver)
 		return 1;
+	c->keylog = tls_keylog_open(c->log);
 	c->now = work_new(c, conf, &e);
 	if (!c->now) {
 		fprintf(stderr, "adit: %s\n", e.text);
@@ -543,7 +560,11 @@ static int run(struct client *c, struct conf_client **conf)
 	loop_signal(c->loop, SIGHUP, on_signal, c);
 	loop_signal(c->loop, SIGTERM, on_signal, c);
 	loop_signal(c->loop, SIGINT, on_signal, c);
+	loop_signal(c->loop, SIGUSR1, on_signal, c);
+	log_event(c->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION),
+	          KV_Z("server", c->now->conf->server), KV_I64("pid", getpid()));
 	loop_run(c->loop);
+	log_event(c->trace, LOG_LEVEL_INFO, "stop", KV_U64("requests", dialer_open(c->now->dialer)));
 	return c->code;
 }
 
@@ -561,8 +582,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_BAD_CONF;
 	}
-	if (conf->doctor) {
-		code = run_doctor(conf);
+	if (conf->doctor || conf->trace_count) {
+		code = conf->doctor ? run_doctor(conf) : run_trace(conf);
 		conf_client_free(&conf);
 		return code;
 	}

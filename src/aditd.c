@@ -36,6 +36,7 @@
  *     probe_answered  what adit doctor measures with
  *   origin/    adit's half towards the local web server: connections, each an answering half
  *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
+ *   watch/     adit trace: what --trace has written, told for people: record, source, merge, phrase, summary
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
  */
 #include <errno.h>
@@ -43,6 +44,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "config.h"
 
 #include "base/err.h"
 #include "base/memory.h"
@@ -58,6 +62,8 @@
 #include "io/tcp.h"
 
 #define EXIT_BAD_CONF 2
+/** Twice that with the file before it: weeks of a flapping link. */
+#define TRACE_MAX_BYTES (64u << 20)
 
 struct entrance {
 	char *address; /* as configured: what SIGHUP compares */
@@ -72,6 +78,7 @@ struct server {
 	struct loop *loop;
 	struct conf_server *conf;
 	struct log *log, *access, *trace;
+	struct tls_keylog *keylog;
 	struct budget budget;
 	struct registry *registry;
 	struct acceptor *acceptor;
@@ -113,13 +120,14 @@ static struct entrance *find_entrance(struct server *s, const struct conf_listen
 	return NULL;
 }
 
-static struct tls_context *context_for(const struct conf_listen *l, struct conf_error *e)
+static struct tls_context *context_for(const struct server *s, const struct conf_listen *l, struct conf_error *e)
 {
 	struct tls_error te;
 	struct tls_context *c = tls_context_server(l->certificate, l->key, TLS_OFFER_ADIT | TLS_OFFER_H2 | TLS_OFFER_HTTP1, &te);
 
 	if (!c)
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
+	tls_context_keylog(c, s->keylog);
 	return c;
 }
 
@@ -166,7 +174,7 @@ static int set_entrances(struct server *s, const struct conf_server *conf, struc
 	for (size_t i = 0; !err && i < conf->listen_count; i++) {
 		const struct conf_listen *l = &conf->listen[i];
 
-		if (l->tls && !(tls[i] = context_for(l, e)))
+		if (l->tls && !(tls[i] = context_for(s, l, e)))
 			err = ADIT_ERR_CONFIG;
 		fresh[i] = (struct entrance){.address = strdup(l->address), .tls = l->tls, .proxy_protocol = l->proxy_protocol};
 		if (!err && !fresh[i].address)
@@ -320,6 +328,8 @@ static void on_signal(void *arg, int signo)
 
 	if (signo == SIGHUP) {
 		reload(s);
+	} else if (signo == SIGUSR1) {
+		log_dump(s->trace, s->log);
 	} else if (s->told_to_end) { /* asked twice: at once */
 		loop_stop(s->loop);
 	} else {
@@ -407,7 +417,8 @@ static int open_logs(struct server *s, const struct conf_server *c)
 	const struct log_options log = {.format = c->log_format, .level = c->log_level};
 	const struct log_options access = {.path = c->access_log, .format = c->log_format, .level = LOG_LEVEL_INFO};
 	const struct log_options trace = {
-		.path = c->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = 64u << 20, .monotonic = true,
+		.path = c->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = TRACE_MAX_BYTES,
+		.monotonic = true, .program = "aditd", .keep = true, .no_file = !c->trace,
 	};
 	const char *what = "standard error";
 	int err = log_open(&s->log, &log);
@@ -416,8 +427,8 @@ static int open_logs(struct server *s, const struct conf_server *c)
 		what = c->access_log;
 		err = log_open(&s->access, &access);
 	}
-	if (!err && c->trace) {
-		what = c->trace;
+	if (!err) {
+		what = c->trace ? c->trace : "memory";
 		err = log_open(&s->trace, &trace);
 	}
 	if (err)
@@ -433,7 +444,8 @@ static int build(struct server *s)
 		.empty = on_empty, .ready = on_ready, .strayed = on_strayed, .owner = s,
 	};
 	struct edge_options e = {
-		.conf = c, .log = s->log, .access = s->access, .budget = &s->budget, .full = on_full, .empty = on_empty, .owner = s,
+		.conf = c, .log = s->log, .access = s->access, .trace = s->trace, .budget = &s->budget,
+		.full = on_full, .empty = on_empty, .owner = s,
 	};
 
 	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
@@ -477,6 +489,7 @@ static void tear_down(struct server *s)
 	registry_free(&s->registry);
 	drain_stop(&s->drain);
 	loop_free(&s->loop);
+	tls_keylog_free(&s->keylog);
 	log_close(&s->access);
 	log_close(&s->trace);
 	log_close(&s->log);
@@ -487,6 +500,8 @@ static int serve(struct server *s)
 {
 	struct conf_error e = {"out of memory"};
 	int err = build(s);
+
+	s->keylog = tls_keylog_open(s->log);
 
 	if (!err && s->conf->dev)
 		err = dev_prepare(s->conf, &e);
@@ -507,11 +522,15 @@ static int serve(struct server *s)
 	loop_signal(s->loop, SIGHUP, on_signal, s);
 	loop_signal(s->loop, SIGTERM, on_signal, s);
 	loop_signal(s->loop, SIGINT, on_signal, s);
+	loop_signal(s->loop, SIGUSR1, on_signal, s);
 	if (s->conf->dev)
 		dev_announce(s->conf, listener_address(s->entrances[0].listener));
 	log_event(s->log, LOG_LEVEL_INFO, "ready", KV_Z("published", s->published), KV_U64("tokens", s->conf->token_count));
 	notify_manager(s->conf->take_over ? NOTIFY_MAIN : NOTIFY_READY);
+	log_event(s->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION), KV_Z("server", s->conf->domain),
+	          KV_I64("pid", getpid()));
 	loop_run(s->loop);
+	log_event(s->trace, LOG_LEVEL_INFO, "stop", KV_U64("requests", acceptor_open(s->acceptor)));
 	log_event(s->log, LOG_LEVEL_INFO, "stopped", KV_U64("requests", acceptor_open(s->acceptor)));
 	return 0;
 }

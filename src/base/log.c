@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log_int.h"
+#include "base/log_kept.h"
 
 /** Written at once: large enough that a burst takes few calls. */
 #define OUT_BYTES ((size_t)64 * 1024)
@@ -44,6 +45,8 @@ struct log {
 	enum log_level level;
 	uint64_t max_bytes;
 	bool monotonic;
+	const char *program;
+	bool no_file; /* and no thread, no ring */
 	pthread_t thread;
 	/* the writer's own */
 	int fd;
@@ -62,17 +65,25 @@ struct log {
 	uint64_t second;     /* what `date` says */
 	char date[LOG_STAMP_BYTES];
 
+	struct log_kept *kept; /* NULL: nothing is */
+
 	_Atomic uint64_t dropped;
-	char out[OUT_BYTES];
-	char ring[LOG_RING_BYTES];
+	char *out;  /* OUT_BYTES */
+	char *ring; /* LOG_RING_BYTES */
 };
 
 static void format(const struct log *l, struct log_line *o, enum log_level level, const char *event,
                    const struct log_kv *kv)
 {
-	const struct log_kv mono = KV_US("mono", l->monotonic ? clock_us() : 0);
+	struct log_kv lead[3];
+	size_t n = 0;
 
-	log_line_format(o, l->format, level, event, l->monotonic ? &mono : NULL, kv);
+	if (l->monotonic)
+		lead[n++] = (struct log_kv)KV_US("mono", clock_us());
+	if (l->program)
+		lead[n++] = (struct log_kv)KV_Z("program", l->program);
+	lead[n] = (struct log_kv){.type = LOG_KV_END};
+	log_line_format(o, l->format, level, event, lead, kv);
 }
 
 /* ---- the ring */
@@ -94,24 +105,29 @@ static void set_date(struct log *l, uint64_t second)
 	l->second = second;
 }
 
-/** Under the lock. False when there is no room. */
-static bool ring_add(struct log *l, struct log_line *o)
+/** Under the lock. */
+static void set_stamp(struct log *l, struct log_line *o)
 {
 	uint64_t now = clock_wall_us();
-	char *stamp = o->at + o->stamp;
-	size_t tail = (l->head + l->used) % LOG_RING_BYTES, first = LOG_RING_BYTES - tail;
 
-	if (o->n > LOG_RING_BYTES - l->used)
-		return false;
 	if (now / 1000000 != l->second)
 		set_date(l, now / 1000000);
 	log_digits(l->date + 20, now / 1000 % 1000, 3);
-	memcpy(stamp, l->date, LOG_STAMP_BYTES);
-	if (first > o->n)
-		first = o->n;
-	memcpy(l->ring + tail, o->at, first);
-	memcpy(l->ring, o->at + first, o->n - first);
-	l->used += o->n;
+	memcpy(o->at + o->stamp, l->date, LOG_STAMP_BYTES);
+}
+
+/** Under the lock. False when there is no room. */
+static bool ring_add(struct log *l, const char *p, size_t n)
+{
+	size_t tail = (l->head + l->used) % LOG_RING_BYTES, first = LOG_RING_BYTES - tail;
+
+	if (n > LOG_RING_BYTES - l->used)
+		return false;
+	if (first > n)
+		first = n;
+	memcpy(l->ring + tail, p, first);
+	memcpy(l->ring, p + first, n - first);
+	l->used += n;
 	return true;
 }
 
@@ -126,9 +142,25 @@ static bool ring_note_drops(struct log *l)
 		return false;
 	format(l, &o, LOG_LEVEL_WARN, "log.dropped",
 	       (const struct log_kv[]){KV_U64("records", l->unreported), {.type = LOG_KV_END}});
-	ring_add(l, &o);
+	set_stamp(l, &o);
+	ring_add(l, o.at, o.n);
 	l->unreported = 0;
 	return true;
+}
+
+/** Under the lock. For the writer, or counted; whether the writer is to be woken. */
+static bool hand_on(struct log *l, const char *p, size_t n)
+{
+	bool wake;
+
+	if (!ring_note_drops(l) || !ring_add(l, p, n)) {
+		l->unreported++;
+		atomic_fetch_add_explicit(&l->dropped, 1, memory_order_relaxed);
+	}
+	wake = l->state == WRITER_SLEEPS || (l->state == WRITER_LINGERS && l->used >= LOG_RING_BYTES / 2);
+	if (wake)
+		l->state = WRITER_BUSY;
+	return wake;
 }
 
 void log_write(struct log *l, enum log_level level, const char *event, const struct log_kv *kv)
@@ -140,16 +172,49 @@ void log_write(struct log *l, enum log_level level, const char *event, const str
 		return;
 	format(l, &o, level, event, kv);
 	pthread_mutex_lock(&l->lock);
-	if (!ring_note_drops(l) || !ring_add(l, &o)) {
-		l->unreported++;
-		atomic_fetch_add_explicit(&l->dropped, 1, memory_order_relaxed);
-	}
-	wake = l->state == WRITER_SLEEPS || (l->state == WRITER_LINGERS && l->used >= LOG_RING_BYTES / 2);
-	if (wake)
-		l->state = WRITER_BUSY;
+	set_stamp(l, &o);
+	if (l->kept)
+		log_kept_add(l->kept, o.at, o.n);
+	wake = !l->no_file && hand_on(l, o.at, o.n);
 	pthread_mutex_unlock(&l->lock);
 	if (wake)
 		pthread_cond_signal(&l->work);
+}
+
+/** One line as it is. */
+static void write_line(struct log *l, const char *p, size_t n)
+{
+	bool wake;
+
+	pthread_mutex_lock(&l->lock);
+	wake = hand_on(l, p, n);
+	pthread_mutex_unlock(&l->lock);
+	if (wake)
+		pthread_cond_signal(&l->work);
+}
+
+void log_dump(struct log *from, struct log *to)
+{
+	const char *p;
+	uint64_t lines = 0;
+
+	if (!from || !from->kept || !to || to->no_file || from == to)
+		return;
+	log_event(to, LOG_LEVEL_ERROR, "trace.dump", KV_U64("most", LOG_KEPT));
+	for (size_t i = 0; i < LOG_KEPT; i++) {
+		char line[LOG_LINE_MAX];
+		size_t n;
+
+		pthread_mutex_lock(&from->lock);
+		n = log_kept_line(from->kept, i, &p);
+		if (n)
+			memcpy(line, p, n);
+		pthread_mutex_unlock(&from->lock);
+		if (n)
+			write_line(to, line, n);
+		lines += n > 0;
+	}
+	log_event(to, LOG_LEVEL_ERROR, "trace.end", KV_U64("lines", lines));
 }
 
 bool log_wants(const struct log *l, enum log_level level)
@@ -350,6 +415,11 @@ static void free_log(struct log *l)
 	pthread_cond_destroy(&l->ended);
 	pthread_cond_destroy(&l->work);
 	pthread_mutex_destroy(&l->lock);
+	if (l->kept)
+		log_kept_clear(l->kept);
+	free(l->kept);
+	free(l->ring);
+	free(l->out);
 	free(l->path_old);
 	free(l->path);
 	free(l);
@@ -414,9 +484,25 @@ static int copy_path(struct log *l, const char *path)
 	return 0;
 }
 
-int log_open(struct log **out, const struct log_options *o)
+/** What it needs for where its lines go. */
+static int add_buffers(struct log *l, const struct log_options *o)
 {
 	bool stream = !o->path || strcmp(o->path, "-") == 0;
+
+	l->no_file = o->keep && o->no_file;
+	if (o->keep && !(l->kept = calloc(1, sizeof(*l->kept))))
+		return ADIT_ERR_NOMEM;
+	if (l->no_file)
+		return 0;
+	l->out = malloc(OUT_BYTES);
+	l->ring = malloc(LOG_RING_BYTES);
+	if (!l->out || !l->ring)
+		return ADIT_ERR_NOMEM;
+	return stream ? 0 : copy_path(l, o->path);
+}
+
+int log_open(struct log **out, const struct log_options *o)
+{
 	struct log *l = calloc(1, sizeof(*l));
 	int err;
 
@@ -432,14 +518,15 @@ int log_open(struct log **out, const struct log_options *o)
 	l->level = o->level;
 	l->max_bytes = o->max_bytes;
 	l->monotonic = o->monotonic;
+	l->program = o->program;
 	/* now, because the first use of the calendar may read files that a sandbox takes away later */
 	set_date(l, clock_wall_us() / 1000000);
-	if (!stream && copy_path(l, o->path)) {
+	if (add_buffers(l, o)) {
 		free_log(l);
 		return ADIT_ERR_NOMEM;
 	}
-	err = file_open(l, o->path);
-	if (!err)
+	err = l->no_file ? 0 : file_open(l, o->path);
+	if (!err && !l->no_file)
 		err = start_writer(l);
 	if (err) {
 		free_log(l);
@@ -452,7 +539,7 @@ int log_open(struct log **out, const struct log_options *o)
 
 void log_reopen(struct log *l)
 {
-	if (!l)
+	if (!l || l->no_file)
 		return;
 	pthread_mutex_lock(&l->lock);
 	l->reopen = true;
@@ -471,6 +558,10 @@ void log_close(struct log **l_)
 	if (!l)
 		return;
 	*l_ = NULL;
+	if (l->no_file) {
+		free_log(l);
+		return;
+	}
 	pthread_mutex_lock(&l->lock);
 	l->closing = true;
 	pthread_cond_signal(&l->work);

@@ -43,6 +43,9 @@ struct log_options {
 	enum log_level level;   /* records above it are not written */
 	uint64_t max_bytes;     /* the file is renamed to PATH.1 (replacing it) when it would grow past this; 0 = no bound */
 	bool monotonic;         /* also write "mono": milliseconds of the monotonic clock with 3 decimals */
+	const char *program;    /* also write it as "program": who says it, in lines that are merged later; NULL = not */
+	bool keep;              /* the last LOG_KEPT lines stay in memory as well, for log_dump */
+	bool no_file;           /* with keep: they go nowhere else; no thread is started */
 };
 
 /** Opens and starts the writer thread. `*out` is NULL after an error: ADIT_ERR_SYS (errno says why), ADIT_ERR_NOMEM. */
@@ -69,6 +72,9 @@ void log_write(struct log *l, enum log_level level, const char *event, const str
 			log_write((l), (level), (event),                                           \
 			          (const struct log_kv[]){__VA_ARGS__, {.type = LOG_KV_END}});     \
 	} while (0)
+
+/** Writes the lines that `from` keeps to `to` as they are, oldest first, between "trace.dump" and "trace.end". */
+void log_dump(struct log *from, struct log *to);
 
 /** Records dropped so far because the ring was full. */
 uint64_t log_dropped(const struct log *l);

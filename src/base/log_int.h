@@ -22,9 +22,9 @@ struct log_line {
 	char at[LOG_LINE_MAX];
 };
 
-/** All but the LOG_STAMP_BYTES of its time, which the caller fills in. `mono`: put before `kv` unless it is NULL. */
+/** All but the LOG_STAMP_BYTES of its time, which the caller fills in. `lead`: put before `kv` unless it is NULL. */
 void log_line_format(struct log_line *o, enum log_format format, enum log_level level, const char *event,
-                     const struct log_kv *mono, const struct log_kv *kv);
+                     const struct log_kv *lead, const struct log_kv *kv);
 
 /** `width` decimal digits of `v`, leading zeros included. */
 void log_digits(char *to, uint64_t v, size_t width);

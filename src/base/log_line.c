@@ -280,7 +280,7 @@ static void put_tail(struct log_line *o)
 }
 
 void log_line_format(struct log_line *o, enum log_format format, enum log_level level, const char *event,
-                     const struct log_kv *mono, const struct log_kv *kv)
+                     const struct log_kv *lead, const struct log_kv *kv)
 {
 	static const char *const text[] = {"ERROR ", "WARN  ", "INFO  ", "DEBUG "};
 	static const char *const json[] = {"error", "warn", "info", "debug"};
@@ -296,8 +296,8 @@ void log_line_format(struct log_line *o, enum log_format format, enum log_level 
 	put_z(o, o->json ? "\",\"event\":\"" : "");
 	put_name(o, event);
 	put_z(o, o->json ? "\"" : "");
-	if (mono)
-		put_field(o, mono);
+	for (; lead && lead->type != LOG_KV_END && !o->full; lead++)
+		put_field(o, lead);
 	for (; kv->type != LOG_KV_END && !o->full; kv++)
 		put_field(o, kv);
 	put_tail(o);

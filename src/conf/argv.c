@@ -113,9 +113,17 @@ static int take_word(struct conf_args *a, const char *word, struct conf_error *e
 	if (a->server)
 		return bad_usage(a, str_of(word), "flags only", e);
 	if (!a->command) {
-		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0 && strcmp(word, "doctor") != 0)
-			return bad_usage(a, str_of(word), "http, start or doctor", e);
+		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0 && strcmp(word, "doctor") != 0 &&
+		    strcmp(word, "trace") != 0)
+			return bad_usage(a, str_of(word), "http, start, doctor or trace", e);
 		a->command = word;
+		return 0;
+	}
+	if (strcmp(a->command, "trace") == 0) {
+		if (a->file_count == CONF_TRACES_MAX)
+			return conf_say(e, "%s: trace: found more files than it can merge, wanted at most %d", a->program,
+			                CONF_TRACES_MAX);
+		a->files[a->file_count++] = word;
 		return 0;
 	}
 	if (strcmp(a->command, "http") != 0 || a->origin)
@@ -126,18 +134,39 @@ static int take_word(struct conf_args *a, const char *word, struct conf_error *e
 	return 0;
 }
 
+/* It reads files that say all there is to say. */
+static int check_trace(const struct conf_args *a, struct conf_error *e)
+{
+	if (!a->file_count)
+		return conf_say(e, "%s: trace: found no FILE, wanted what --trace has written", a->program);
+	for (size_t i = 0; i < OPT_COUNT; i++)
+		if (a->given[i] && strcmp(conf_options[i].flag, "json") != 0 &&
+		    strcmp(conf_options[i].flag, "follow") != 0) {
+			conf_say(e, "found after trace, wanted FILE..., --json or --follow");
+			return conf_blame_flag(e, a->program, conf_options[i].flag);
+		}
+	return 0;
+}
+
 /* What only fits some of adit's commands. */
 static int check_command(const struct conf_args *a, struct conf_error *e)
 {
 	bool http, doctor;
 
 	if (!a->command)
-		return conf_say(e, "%s: found no command, wanted http, start or doctor (see adit --help)", a->program);
+		return conf_say(e, "%s: found no command, wanted http, start, doctor or trace (see adit --help)",
+		                a->program);
+	if (strcmp(a->command, "trace") == 0)
+		return check_trace(a, e);
 	http = strcmp(a->command, "http") == 0;
 	doctor = strcmp(a->command, "doctor") == 0;
 	if ((a->call.json || a->call.idle_seconds) && !doctor) {
-		conf_say(e, "found after %s, wanted adit doctor", a->command);
+		conf_say(e, "found after %s, wanted adit doctor%s", a->command, a->call.json ? " or adit trace" : "");
 		return conf_blame_flag(e, a->program, a->call.json ? "json" : "idle");
+	}
+	if (a->call.follow) {
+		conf_say(e, "found after %s, wanted adit trace", a->command);
+		return conf_blame_flag(e, a->program, "follow");
 	}
 	if (http && !a->origin)
 		return conf_say(e, "%s: ORIGIN: found nothing, wanted %s", a->program, conf_origin_wanted);
@@ -249,9 +278,11 @@ void conf_help(FILE *to, bool server)
 		fputs("Usage: adit http ORIGIN --server URL [flags]\n"
 		      "       adit start [-c FILE] [flags]\n"
 		      "       adit doctor --server URL [--json] [--idle SECONDS] [flags]\n"
+		      "       adit trace FILE... [--json] [--follow]\n"
 		      "\nThe tunnel client: publishes a local web server through a tunnel server.\n"
 		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n"
-		      "doctor tries every way to the server, and says what works and what to change.\n\n", to);
+		      "doctor tries every way to the server, and says what works and what to change.\n"
+		      "trace tells what --trace has written, of one end or both, and whether anything was lost.\n\n", to);
 	for (size_t i = 0; i < OPT_COUNT; i++)
 		if (*conf_options[i].flag && conf_section_of_server(conf_options[i].section) == server)
 			help_row(to, &conf_options[i]);

@@ -79,6 +79,9 @@ struct conf_tunnel {
 	char *origin_unix;    /* socket path, NULL when not */
 };
 
+/** adit trace: both ends of a link, and some more clients of the server. */
+#define CONF_TRACES_MAX 16
+
 enum conf_carrier {
 	CONF_CARRIER_AUTO, CONF_CARRIER_DIRECT, CONF_CARRIER_WS_H2, CONF_CARRIER_WS_H1, CONF_CARRIER_POLL
 };
@@ -113,8 +116,12 @@ struct conf_client {
 	unsigned poll_interval_ms;  /* 0, 0..60000: from an answer to the next poll */
 	char *file;           /* NULL when everything came from flags */
 	bool doctor;          /* look at the way to the server and publish nothing: there may be no tunnels */
-	bool json;            /* with doctor: print JSON */
+	bool json;            /* with doctor and trace: print JSON */
 	unsigned idle_seconds; /* with doctor: 0 = do not measure, 1..3600 */
+	/* Print what these files tell, and nothing else: all settings are unset. argv's. */
+	const char *traces[CONF_TRACES_MAX];
+	size_t trace_count;
+	bool follow;          /* with traces: go on as they grow */
 };
 
 /** What a command line asked for besides settings. */
@@ -139,7 +146,7 @@ void conf_server_free(struct conf_server **c);
 /**
  * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
  * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [--idle SECONDS]
- * [flags]`, --help, --version.
+ * [flags]`, `adit trace FILE... [--json] [--follow]`, --help, --version.
  */
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);

@@ -240,6 +240,13 @@ int conf_client_build(const struct conf_args *a, struct conf_client **out, struc
 	c->doctor = strcmp(a->command, "doctor") == 0;
 	c->json = a->call.json;
 	c->idle_seconds = a->call.idle_seconds;
+	c->follow = a->call.follow;
+	c->trace_count = a->file_count;
+	memcpy(c->traces, a->files, sizeof(c->traces));
+	if (c->trace_count) {
+		*out = c;
+		return 0;
+	}
 	if (strcmp(a->command, "start") == 0 || a->call.file)
 		r = find_file(a, &c->file, e);
 	if (!r && c->file)

@@ -54,7 +54,7 @@ struct conf_args;
 
 /** Options of the command line that are no settings. */
 struct conf_call {
-	bool help, version, check_config, new_token, json;
+	bool help, version, check_config, new_token, json, follow;
 	unsigned idle_seconds;
 	char *file;
 };
@@ -164,8 +164,10 @@ int conf_slurp(const char *file, size_t max, char **out, size_t *len);
 struct conf_args {
 	const char *program;
 	bool server;
-	const char *command;            /* adit: "http", "start" or "doctor" */
+	const char *command;            /* adit: "http", "start", "doctor" or "trace" */
 	const char *origin;
+	const char *files[CONF_TRACES_MAX]; /* trace */
+	size_t file_count;
 	const char *given[OPT_COUNT];   /* what flags were given, by row; NULL = not */
 	struct conf_call call;
 };

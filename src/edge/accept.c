@@ -41,10 +41,14 @@ void acceptor_drop(struct tunnel *t, int err)
 /* It is over, and the log says why. */
 static void end_link(struct tunnel *t, int err, const char *detail)
 {
+	const struct link *link = session_link(t->session);
+
 	log_event(t->acceptor->o.log, LOG_LEVEL_INFO, "link.down", KV_Z("link", t->link_id), KV_Z("token", t->token_name),
 	          KV_Z("reason", err_text(err)), KV_Z("detail", detail));
-	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "lost", KV_Z("link", t->link_id), KV_Z("reason", err_name(err)),
-	          KV_Z("detail", detail), KV_U64("requests", session_open(t->session)));
+	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "lost", KV_Z("link", t->link_id), KV_U64("epoch", t->epoch),
+	          KV_Z("reason", err_name(err)), KV_Z("detail", detail), KV_U64("received", link_rx_offset(link)),
+	          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+	          KV_U64("requests", session_open(t->session)));
 	acceptor_drop(t, ADIT_ERR_LINK_LOST);
 }
 
@@ -62,7 +66,7 @@ static void session_told(void *owner, enum frame_type type, const uint8_t *p, si
 	log_event(t->acceptor->o.log, LOG_LEVEL_INFO, "link.closed", KV_Z("link", t->link_id), KV_Z("token", t->token_name),
 	          KV_U64("code", code), KV_Z("reason", reason));
 	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", t->link_id), KV_U64("code", code),
-	          KV_Z("reason", reason), KV_U64("requests", session_open(t->session)));
+	          KV_Z("detail", reason), KV_U64("requests", session_open(t->session)));
 	acceptor_drop(t, ADIT_ERR_LINK_LOST);
 }
 
@@ -102,6 +106,8 @@ static void session_detached(void *owner, int err, const char *detail)
 	          KV_Z("reason", err_text(err)), KV_Z("detail", detail));
 	log_event(a->o.trace, LOG_LEVEL_INFO, "detached", KV_Z("link", t->link_id), KV_U64("epoch", t->epoch),
 	          KV_Z("carrier", t->carrier), KV_Z("reason", err_name(err)), KV_Z("detail", detail),
+	          KV_U64("alive_ms", t->detached_ms - t->carrier_ms),
+	          KV_U64("silent_ms", t->detached_ms - link_last_rx_ms(link)),
 	          KV_U64("received", link_rx_offset(link)), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("acked", link_acked(link)), KV_U64("requests", session_open(t->session)));
 	if (a->draining && !session_open(t->session)) {
@@ -136,7 +142,7 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", t->link_id),
 	          KV_Z("carrier", t->carrier), KV_U64("silent_ms", loop_ms(t->acceptor->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(t->session)));
 }
 
 static void session_idle(void *owner)
@@ -288,6 +294,8 @@ void acceptor_drain(struct acceptor *a, uint32_t spread_ms)
 
 	a->draining = true;
 	a->spread_ms = spread_ms;
+	log_event(a->o.trace, LOG_LEVEL_INFO, "drain", KV_U64("spread_ms", spread_ms), KV_U64("links", a->links),
+	          KV_U64("requests", acceptor_open(a)));
 	list_each(at, tmp, &a->tunnels) {
 		struct tunnel *t = container_of(at, struct tunnel, node);
 

@@ -80,7 +80,9 @@ static void move(struct tunnel *t, struct tunnel *fresh, const struct wire_hello
 {
 	struct acceptor *a = t->acceptor;
 	struct link *link = session_link(t->session);
-	bool fenced = session_attached(t->session), away = timer_is_set(&t->timer); /* its loss may not have been told yet */
+	bool fenced = session_attached(t->session);
+	uint64_t now = loop_ms(a->loop);
+	uint64_t away = timer_is_set(&t->timer) ? now - t->detached_ms : 0; /* its loss may not have been told yet */
 	struct stream *s = fresh->stream;
 	int err;
 
@@ -93,14 +95,16 @@ static void move(struct tunnel *t, struct tunnel *fresh, const struct wire_hello
 		return;
 	}
 	log_event(a->o.trace, LOG_LEVEL_INFO, "attached", KV_Z("link", t->link_id), KV_U64("epoch", t->epoch),
-	          KV_Z("carrier", fresh->carrier), KV_Z("from", t->carrier), KV_BOOL("fenced", fenced),
-	          KV_U64("away_ms", away ? loop_ms(a->loop) - t->detached_ms : 0), KV_U64("received", link_rx_offset(link)),
+	          KV_Z("carrier", fresh->carrier), KV_Z("from", t->carrier), KV_Z("address", fresh->stream->peer.ip),
+	          KV_BOOL("fenced", fenced), KV_U64("away_ms", away), KV_U64("alive_ms", now - away - t->carrier_ms),
+	          KV_U64("requests", session_open(t->session)), KV_U64("received", link_rx_offset(link)),
 	          KV_U64("acked", h->rx_offset), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("replayed", link_tx_offset(link) - h->rx_offset));
 	log_event(a->o.log, LOG_LEVEL_INFO, "link.attached", KV_Z("link", t->link_id), KV_Z("token", t->token_name),
 	          KV_Z("carrier", fresh->carrier), KV_U64("epoch", t->epoch));
 	timer_clear(&t->timer);
 	t->carrier = fresh->carrier;
+	t->carrier_ms = now;
 	fresh->stream = NULL;
 	err = session_attach(t->session, s, h->rx_offset, &fresh->lead, &fresh->rest);
 	acceptor_drop(fresh, 0);

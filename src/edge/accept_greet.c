@@ -11,6 +11,8 @@
 #define READ_BYTES 4096
 /** PINGs before the greeting: adit asks once whether a carrier really carries. */
 #define PINGS_MAX 4
+/** Of the published names, what an event tells. */
+#define NAMES_SHOWN 256
 
 static void send_lead(struct tunnel *t)
 {
@@ -36,6 +38,9 @@ void acceptor_refuse(struct tunnel *t, uint16_t code, const char *reason)
 
 	log_event(t->acceptor->o.log, LOG_LEVEL_WARN, "link.refused", KV_Z("link", t->link_id), KV_Z("token", t->token_name),
 	          KV_Z("address", t->stream->peer.ip), KV_U64("code", code), KV_Z("reason", reason));
+	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "refused", KV_Z("link", t->link_id), KV_U64("code", code),
+	          KV_Z("detail", reason), KV_Z("carrier", t->carrier), KV_Z("address", t->stream->peer.ip),
+	          KV_Z("token", t->token_name));
 	frame_header(header, FRAME_CLOSE, n);
 	t->closing = true;
 	timer_set(&t->timer, ACCEPT_CLOSE_MS);
@@ -136,11 +141,18 @@ static int send_welcome(struct tunnel *t, struct wire_welcome *w)
 
 static void log_up(const struct tunnel *t, const struct wire_hello *h, const struct wire_welcome *w)
 {
+	char names[NAMES_SHOWN] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->tunnel_count && n < sizeof(names); i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", i ? " " : "", w->tunnels[i].name);
 	for (size_t i = 0; i < w->tunnel_count; i++)
 		log_event(t->acceptor->o.log, LOG_LEVEL_INFO, "link.up", KV_Z("name", w->tunnels[i].name),
 		          KV_Z("url", w->tunnels[i].url), KV_Z("link", t->link_id), KV_Z("token", t->token_name),
 		          KV_Z("agent", h->agent));
-	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "welcome", KV_Z("link", t->link_id), KV_U64("names", w->tunnel_count));
+	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "welcome", KV_Z("link", t->link_id), KV_Z("carrier", t->carrier),
+	          KV_Z("names", names), KV_U64("resume_ms", t->resume_ms), KV_Z("agent", h->agent),
+	          KV_Z("address", t->stream->peer.ip), KV_Z("token", t->token_name));
 }
 
 static void welcome(struct tunnel *t, const struct conf_token *token, const struct wire_hello *h, struct wire_welcome *w)
@@ -172,6 +184,7 @@ static void welcome(struct tunnel *t, const struct conf_token *token, const stru
 	}
 	timer_clear(&t->timer);
 	log_up(t, h, w);
+	t->carrier_ms = loop_ms(a->loop);
 	t->stream = NULL;
 	session_resumable(t->session, t->resume_ms > 0);
 	if (session_attach(t->session, s, 0, &t->lead, &t->rest) < 0)
@@ -288,8 +301,11 @@ static void on_timeout(void *arg)
 		acceptor_on_detached_timer(t);
 		return;
 	}
-	if (!t->closing)
+	if (!t->closing) {
 		log_event(t->acceptor->o.log, LOG_LEVEL_WARN, "link.silent", KV_Z("link", t->link_id), KV_Z("token", t->token_name));
+		log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, "silent", KV_Z("link", t->link_id),
+		          KV_Z("carrier", t->carrier), KV_Z("address", t->stream->peer.ip), KV_Z("token", t->token_name));
+	}
 	acceptor_drop(t, ADIT_ERR_TIMEOUT);
 }
 

@@ -36,6 +36,7 @@ struct tunnel {
 	uint64_t epoch;       /* of the latest attach */
 	uint32_t resume_ms;
 	uint64_t detached_ms; /* since when it has no carrier */
+	uint64_t carrier_ms;  /* since when it runs on the one it has, or had */
 	bool strayed;         /* its requests may go to other links by now */
 	struct task free;
 };

@@ -312,7 +312,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
-	hold_init(&e->hold, l);
+	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);
 	timer_init(&e->again, l, look_again, e);
 	return e;

@@ -21,7 +21,7 @@ struct edge_options {
 	struct registry *registry;
 	struct acceptor *acceptor;
 	const struct conf_server *conf;
-	struct log *log, *access;
+	struct log *log, *access, *trace;
 	struct budget *budget;          /* the process's, for HTTP/2 visitors' windows */
 	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);

@@ -11,6 +11,25 @@ unsigned hold_count(const struct hold *h)
 	return n;
 }
 
+static void tally_begin(struct hold *h, const struct exchange *x)
+{
+	if (h->tally.open)
+		return;
+	h->tally = (struct hold_tally){.open = true, .since_ms = loop_ms(h->loop)};
+	log_event(h->trace, LOG_LEVEL_INFO, "hold", KV_Z("name", exchange_name_of(x)));
+}
+
+static void tally_end(struct hold *h)
+{
+	const struct hold_tally *t = &h->tally;
+
+	if (t->open)
+		log_event(h->trace, LOG_LEVEL_INFO, "hold.over", KV_U64("ms", loop_ms(h->loop) - t->since_ms),
+		          KV_U64("waited", t->waited), KV_U64("sent", t->sent), KV_U64("gave_up", t->gave_up),
+		          KV_U64("turned_away", t->turned_away));
+	h->tally.open = false;
+}
+
 /* Those that still find no way say so from route, and stay where they are. */
 static void retry(void *arg)
 {
@@ -21,17 +40,22 @@ static void retry(void *arg)
 	list_each(at, tmp, &h->waiting) {
 		struct exchange *x = exchange_of_node(at);
 
-		if (now >= exchange_note(x)->until_ms)
+		if (now >= exchange_note(x)->until_ms) {
+			h->tally.gave_up++;
 			exchange_give_up(x, ADIT_ERR_HOLD);
-		else
+		} else {
 			exchange_ask(x);
+		}
 	}
-	if (!list_empty(&h->waiting))
+	if (list_empty(&h->waiting))
+		tally_end(h);
+	else
 		timer_set(&h->again, HOLD_AGAIN_MS);
 }
 
-void hold_init(struct hold *h, struct loop *l)
+void hold_init(struct hold *h, struct loop *l, struct log *trace)
 {
+	h->trace = trace;
 	h->loop = l;
 	list_init(&h->waiting);
 	list_init(&h->under_way);
@@ -41,8 +65,11 @@ void hold_init(struct hold *h, struct loop *l)
 
 void hold_end(struct hold *h, int err)
 {
-	while (!list_empty(&h->waiting))
+	while (!list_empty(&h->waiting)) {
+		h->tally.gave_up++;
 		exchange_give_up(exchange_of_node(h->waiting.next), err);
+	}
+	tally_end(h);
 	task_cancel(h->loop, &h->retry);
 	timer_stop(&h->again);
 }
@@ -53,8 +80,12 @@ bool hold_wait(struct hold *h, struct exchange *x)
 
 	if (note->until_ms) /* it waits already */
 		return true;
-	if (hold_count(h) >= HOLD_MAX)
+	tally_begin(h, x);
+	if (hold_count(h) >= HOLD_MAX) {
+		h->tally.turned_away++;
 		return false;
+	}
+	h->tally.waited++;
 	list_remove(&note->node);
 	list_append(&h->waiting, &note->node);
 	note->via = NULL;
@@ -68,6 +99,7 @@ void hold_sent(struct hold *h, struct exchange *x, const void *via)
 {
 	struct exchange_note *note = exchange_note(x);
 
+	h->tally.sent += note->until_ms != 0;
 	note->via = via;
 	note->until_ms = 0;
 	list_remove(&note->node);

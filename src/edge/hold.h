@@ -6,6 +6,7 @@
 #ifndef ADIT_EDGE_HOLD_H
 #define ADIT_EDGE_HOLD_H
 
+#include "base/log.h"
 #include "exchange/exchange.h"
 #include "io/loop.h"
 
@@ -17,15 +18,24 @@
 /** How often they are routed again when no event says that it is worth while. */
 #define HOLD_AGAIN_MS 100
 
+/* From the first request that waits to when none does any more: one event at each end, however many they are. */
+struct hold_tally {
+	bool open;
+	uint64_t since_ms;
+	uint64_t waited, sent, gave_up, turned_away; /* turned away: HOLD_MAX waited already */
+};
+
 struct hold {
 	struct loop *loop;
+	struct log *trace;
+	struct hold_tally tally;
 	struct list waiting; /* oldest first */
 	struct list under_way;
 	struct timer again;
 	struct task retry;
 };
 
-void hold_init(struct hold *h, struct loop *l);
+void hold_init(struct hold *h, struct loop *l, struct log *trace);
 /** Everything that waits gets 503. */
 void hold_end(struct hold *h, int err);
 

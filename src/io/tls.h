@@ -6,6 +6,7 @@
 #ifndef ADIT_IO_TLS_H
 #define ADIT_IO_TLS_H
 
+#include "base/log.h"
 #include "io/stream.h"
 
 /** Ciphertext encrypted ahead of the socket: four full records, so that one flush is one send. */
@@ -38,6 +39,17 @@ struct tls_context *tls_context_server(const char *certificate, const char *key,
  *  them, NULL = none. */
 struct tls_context *tls_context_client(const char *ca, const char *certificate, const char *key, struct tls_error *e);
 void tls_context_free(struct tls_context **c);
+
+/**
+ * The file that the environment's SSLKEYLOGFILE names, where connections' secrets go so that Wireshark can read
+ * along; opened once, appended to, made with mode 0600. The log is told. NULL when none is asked for, or it cannot be
+ * written.
+ */
+struct tls_keylog;
+struct tls_keylog *tls_keylog_open(struct log *log);
+void tls_keylog_free(struct tls_keylog **k);
+/** The context's connections write theirs there; it holds a reference. Nothing when either is NULL. */
+void tls_context_keylog(struct tls_context *c, struct tls_keylog *k);
 
 /** Answers a handshake over `*lower`, which it takes over (and nulls). NULL: out of memory, `*lower` stays. */
 struct stream *tls_accept(struct tls_context *c, struct stream **lower);

@@ -165,6 +165,7 @@ void tls_context_free(struct tls_context **cp)
 	if (!c || --c->refs)
 		return;
 	SSL_CTX_free(c->ctx);
+	tls_keylog_free(&c->keylog);
 	BIO_meth_free(c->bio);
 	free(c);
 }

@@ -11,6 +11,8 @@
 #define FORGET_AFTER 3
 /** How soon an attempt beside a suspect carrier is repeated. */
 #define SUSPECT_AGAIN_MS 1000
+/** Of the published names, what an event tells. */
+#define NAMES_SHOWN 256
 
 static const char *const aim_names[] = {"none", "new", "resume", "suspect", "climb", "move"};
 
@@ -109,6 +111,19 @@ static uint32_t wait_for_next(struct dialer *d, int err, const char *detail, uns
 	return wait;
 }
 
+/* With its exchanges. */
+static void end_link(struct dialer *d, int err, const char *detail)
+{
+	const struct link *link = d->session ? session_link(d->session) : NULL;
+
+	if (link)
+		log_event(d->o.trace, LOG_LEVEL_INFO, "lost", KV_Z("link", d->link_id), KV_U64("epoch", d->epoch),
+		          KV_Z("reason", err_name(err)), KV_Z("detail", detail), KV_U64("received", link_rx_offset(link)),
+		          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+		          KV_U64("requests", session_open(d->session)));
+	session_free(&d->session, ADIT_ERR_LINK_LOST);
+}
+
 /* The link, if there was one, is over: a new one after a while. */
 void dialer_again(struct dialer *d, int err, const char *detail, unsigned retry_after_s)
 {
@@ -119,10 +134,7 @@ void dialer_again(struct dialer *d, int err, const char *detail, unsigned retry_
 	dialer_drop_attempt(d);
 	timer_clear(&d->climbing);
 	timer_clear(&d->leave);
-	if (d->session)
-		log_event(d->o.trace, LOG_LEVEL_INFO, "lost", KV_Z("link", d->link_id), KV_Z("reason", err_name(err)),
-		          KV_Z("detail", detail), KV_U64("requests", session_open(d->session)));
-	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	end_link(d, err, detail);
 	if (d->draining || d->closing) { /* then it is what was wanted */
 		dialer_go(d, DIALER_IDLE);
 		return;
@@ -137,7 +149,7 @@ void dialer_refuse(struct dialer *d, int err, const char *reason)
 	dialer_drop_attempt(d);
 	timer_clear(&d->climbing);
 	timer_clear(&d->leave);
-	session_free(&d->session, ADIT_ERR_LINK_LOST);
+	end_link(d, err, reason);
 	dialer_go(d, DIALER_REFUSED);
 	d->o.events->refused(d->o.owner, err, *reason ? reason : err_text(err));
 }
@@ -176,6 +188,17 @@ static void session_request(void *owner, struct h2_stream *s, const struct head 
 	d->o.events->request(d->o.owner, s, h, bodyless);
 }
 
+static void trace_welcome(const struct dialer *d, const struct wire_welcome *w)
+{
+	char names[NAMES_SHOWN] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->tunnel_count && n < sizeof(names); i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", i ? " " : "", w->tunnels[i].name);
+	log_event(d->o.trace, LOG_LEVEL_INFO, "welcome", KV_Z("link", d->link_id),
+	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("names", names), KV_U64("resume_ms", w->resume_ms), KV_Z("server", w->agent));
+}
+
 static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 {
 	struct wire_welcome *w = malloc(sizeof(*w));
@@ -195,8 +218,7 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 		dialer_remember(d);
 		dialer_plan_climb(d);
 		link_ping(session_link(d->session), loop_ms(d->loop));
-		log_event(d->o.trace, LOG_LEVEL_INFO, "welcome", KV_Z("link", d->link_id), KV_Z("carrier", ladder_name(d->carrier)),
-		          KV_U64("names", w->tunnel_count), KV_U64("resume_ms", w->resume_ms), KV_Z("server", w->agent));
+		trace_welcome(d, w);
 		d->o.events->published(d->o.owner, w, ladder_name(d->carrier), d->why);
 	}
 	if (w)
@@ -211,7 +233,7 @@ static void take_close(struct dialer *d, const uint8_t *p, size_t n)
 
 	wire_read_close(p, n, &code, reason, sizeof(reason));
 	log_event(d->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", d->link_id), KV_U64("code", code),
-	          KV_Z("reason", reason));
+	          KV_Z("detail", reason));
 	if (code == 403)
 		dialer_refuse(d, ADIT_ERR_FORBIDDEN, reason);
 	else if (code == 409)
@@ -269,6 +291,8 @@ static void session_detached(void *owner, int err, const char *detail)
 	learn_idle(d, err);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "detached", KV_Z("link", d->link_id), KV_U64("epoch", d->epoch),
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("reason", err_name(err)), KV_Z("detail", detail),
+	          KV_U64("alive_ms", d->detached_ms - d->carrier_ms),
+	          KV_U64("silent_ms", d->detached_ms - link_last_rx_ms(link)),
 	          KV_U64("received", link_rx_offset(link)), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("acked", link_acked(link)), KV_U64("requests", session_open(d->session)));
 	dialer_go(d, DIALER_DETACHED);
@@ -289,7 +313,7 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(d->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", d->link_id),
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_U64("silent_ms", loop_ms(d->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(d->session)));
 	if (d->state != DIALER_UP || d->closing)
 		return;
 	if (suspect && d->aim != AIM_SUSPECT) {
@@ -332,6 +356,7 @@ static void greet(struct dialer *d, struct stream *carrier, struct buf *rest)
 	int err = ADIT_ERR_NOMEM;
 
 	d->carrier = d->next_carrier;
+	d->carrier_ms = loop_ms(d->loop);
 	snprintf(d->why, sizeof(d->why), "%s", d->next_why);
 	d->session = hello ? session_new(d->loop, &o) : NULL;
 	if (d->session)

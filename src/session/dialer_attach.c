@@ -57,12 +57,14 @@ static void switch_carrier(struct dialer *d, const struct wire_welcome *w)
 		link_suspicion_was(link, !session_has_unread(d->session));
 	log_event(d->o.trace, LOG_LEVEL_INFO, "attached", KV_Z("link", d->link_id), KV_U64("epoch", d->epoch),
 	          KV_Z("carrier", ladder_name(d->next_carrier)), KV_Z("from", ladder_name(from)), KV_U64("away_ms", away),
-	          KV_U64("acked", w->rx_offset), KV_U64("sent", link_tx_offset(link)),
+	          KV_U64("alive_ms", loop_ms(d->loop) - away - d->carrier_ms),
+	          KV_U64("requests", session_open(d->session)), KV_U64("acked", w->rx_offset), KV_U64("sent", link_tx_offset(link)),
 	          KV_U64("replayed", link_tx_offset(link) - w->rx_offset));
 	s = knock_yield(&d->knock, &rest);
 	dialer_drop_attempt(d);
 	session_detach(d->session);
 	d->carrier = d->next_carrier;
+	d->carrier_ms = loop_ms(d->loop);
 	snprintf(d->why, sizeof(d->why), "%s", d->next_why);
 	backoff_reset(&d->backoff);
 	dialer_go(d, DIALER_UP);
@@ -99,7 +101,8 @@ static void attach_refused(struct dialer *d, const struct frame *f)
 	uint16_t code = 0;
 
 	wire_read_close(f->p, f->n, &code, reason, sizeof(reason));
-	log_event(d->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", d->link_id), KV_U64("code", code), KV_Z("reason", reason));
+	log_event(d->o.trace, LOG_LEVEL_INFO, "close", KV_Z("link", d->link_id), KV_U64("code", code),
+	          KV_Z("detail", reason));
 	if (code == 403) {
 		dialer_refuse(d, ADIT_ERR_FORBIDDEN, reason);
 	} else if (code == 409 || code == 429 || code == 503) { /* 409: an epoch that came late; the next is higher */

@@ -29,6 +29,7 @@ struct dialer {
 	uint64_t epoch;
 	uint32_t resume_ms;
 	uint64_t detached_ms;     /* since when it has no carrier */
+	uint64_t carrier_ms;      /* since when it runs on the one it has, or had */
 	unsigned carrier;         /* the one that it runs on, LADDER_* */
 	char why[LADDER_WHY_MAX]; /* and why not a better one */
 	struct retired_set retired;

@@ -60,7 +60,7 @@ static void open_rig(struct rig *r, bool keeps)
 
 	memset(r, 0, sizeof(*r));
 	r->loop = loop_new();
-	hold_init(&r->hold, r->loop);
+	hold_init(&r->hold, r->loop, NULL);
 	script_init(&r->visitor);
 	for (int i = 0; i < ORIGINS; i++)
 		script_init(&r->origin[i]);
@@ -93,6 +93,7 @@ static void close_rig(struct rig *r, int err, int status)
 		CU_ASSERT_PTR_NULL(r->origin[i].half.peer);
 	CU_ASSERT_TRUE(list_empty(&r->hold.waiting) && list_empty(&r->hold.under_way));
 	hold_end(&r->hold, ADIT_ERR_SHUTDOWN);
+	CU_ASSERT_FALSE(r->hold.tally.open);
 	CU_ASSERT_EQUAL(r->loop->timer_count, 0);
 	loop_free(&r->loop);
 }
@@ -141,6 +142,7 @@ static void waits(void)
 	CU_ASSERT_STRING_EQUAL(r.origin[0].text, "GET a.example /x 0 none x-a=1|end|");
 	CU_ASSERT_EQUAL(r.origin[0].credit, GRANTED + 500);
 	CU_ASSERT_EQUAL(hold_count(&r.hold), 0);
+	CU_ASSERT(r.hold.tally.waited == 1 && r.hold.tally.sent == 1 && r.hold.tally.gave_up == 0);
 	answer(&r, 0);
 	close_rig(&r, 0, 200);
 }
@@ -183,6 +185,7 @@ static void waits_in_vain(void)
 		CU_ASSERT_EQUAL(strncmp(r.visitor.text, "503 ", 4), 0);
 		CU_ASSERT_PTR_NOT_NULL(strstr(r.visitor.text, "retry-after="));
 		CU_ASSERT_EQUAL(r.visitor.aborted, bodyless ? 0 : ADIT_ERR_ENOUGH);
+		CU_ASSERT(r.hold.tally.waited == 1 && r.hold.tally.sent == 0 && r.hold.tally.gave_up == 1);
 		close_rig(&r, ADIT_ERR_HOLD, 503);
 	}
 }

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/log_kept.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -569,12 +570,87 @@ static void test_written_without_close(void)
 	place_end(&p);
 }
 
+static void test_program(void)
+{
+	struct log_options o = json_options;
+	struct place p;
+
+	o.program = "adit";
+	o.monotonic = true;
+	place_begin(&p, &o);
+	log_event(p.log, LOG_LEVEL_INFO, "e", KV_U64("n", 1));
+	CU_ASSERT_PTR_NOT_NULL(strstr(place_close(&p), "\"e\",\"mono\":7012.345,\"program\":\"adit\",\"n\":1}"));
+	place_end(&p);
+}
+
+/** With a file and without: the dump has the last LOG_KEPT lines, oldest first, as they were written. */
+static void test_dump(void)
+{
+	struct log_options o = {.format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .keep = true, .no_file = true};
+	struct log *memory;
+	struct place p;
+	const char *text;
+
+	place_begin(&p, &text_options);
+	CU_ASSERT_EQUAL_FATAL(log_open(&memory, &o), 0);
+	log_dump(memory, p.log);
+	for (unsigned i = 0; i < LOG_KEPT + 10; i++)
+		log_event(memory, LOG_LEVEL_INFO, "kept", KV_U64("number", i));
+	log_event(memory, LOG_LEVEL_DEBUG, "kept", KV_U64("number", 0)); /* not of its level */
+	log_reopen(memory);
+	log_dump(memory, p.log);
+	log_dump(p.log, memory); /* keeps nothing */
+	log_dump(NULL, p.log);
+	log_dump(memory, NULL);
+	CU_ASSERT_EQUAL(log_dropped(memory), 0);
+	log_close(&memory);
+	CU_ASSERT_PTR_NULL(memory);
+	text = place_close(&p);
+	CU_ASSERT_EQUAL(count(text, "\"event\":\"kept\""), LOG_KEPT);
+	CU_ASSERT_EQUAL(count(text, " ERROR trace.end lines=0\n"), 1);
+	CU_ASSERT_EQUAL(count(text, "\"number\":9}\n"), 0);
+	text = strstr(text, "lines=0\n");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	text = strchr(text, '\n') + 1;
+	CU_ASSERT_EQUAL(strncmp(text, STAMP " ERROR trace.dump", strlen(STAMP " ERROR trace.dump")), 0);
+	for (unsigned i = 10; i < LOG_KEPT + 10; i++) {
+		char line[128];
+
+		snprintf(line, sizeof(line),
+		         "{\"time\":\"" STAMP "\",\"level\":\"info\",\"event\":\"kept\",\"number\":%u}\n", i);
+		text = strchr(text, '\n') + 1;
+		CU_ASSERT_EQUAL(strncmp(text, line, strlen(line)), 0);
+	}
+	text = strchr(text, '\n') + 1;
+	CU_ASSERT_STRING_EQUAL(text, STAMP " ERROR trace.end lines=256\n");
+	place_end(&p);
+}
+
+static void test_kept_beside_file(void)
+{
+	struct log_options o = text_options;
+	struct place p, to;
+
+	o.keep = true;
+	place_begin(&p, &o);
+	place_begin(&to, &text_options);
+	log_event(p.log, LOG_LEVEL_INFO, "both", KV_U64("n", 1));
+	log_dump(p.log, to.log);
+	CU_ASSERT_STRING_EQUAL(place_close(&p), STAMP " INFO  both n=1\n");
+	CU_ASSERT_EQUAL(count(place_close(&to), STAMP " INFO  both n=1\n"), 1);
+	place_end(&to);
+	place_end(&p);
+}
+
 static const struct unit_test tests[] = {
 	{"a text line is time, level, event and key=value", test_text_line},
 	{"a JSON line is an object with time, level and event first", test_json_line},
 	{"the monotonic clock is written when asked for", test_monotonic},
 	{"the time is UTC and follows the clock, also back", test_time_follows_clock},
 	{"records above the level are not written", test_levels},
+	{"who says it is written when asked for", test_program},
+	{"the last records are kept without a file, and dumped as they are", test_dump},
+	{"records are kept beside the file", test_kept_beside_file},
 	{"a null log takes every call", test_null_log},
 	{"a file that cannot be opened is an error with its errno", test_open_fails},
 	{"a file is appended to and not readable by all", test_appends},
