@@ -1,7 +1,8 @@
 #!/bin/sh
 # Everything that has to pass before a change goes in. Ends with one line `N passed, N failed, N skipped`.
-#   sh contrib/check.sh [--fast] [-k PATTERN]
+#   sh contrib/check.sh [--fast | --soak] [-k PATTERN]
 # --fast leaves out the big end-to-end tests and `make distcheck`; -k chooses end-to-end tests (pytest's -k).
+# --soak runs what is too long for each change, and nothing else: minutes of cuts, thousands of attacks.
 # Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
 # (4) on the plain build the big end-to-end tests and the one under valgrind.
 # Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
@@ -11,29 +12,32 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 builds=${ADIT_CHECK_BUILD:-$top/build/check}
 jobs=$(nproc 2>/dev/null || echo 2)
 fast=no
+soak=no
 pattern=
 passed=0
 failed=0
 skipped=0
 
-# Bounds in seconds; all steps together take a third of their sum on two slow cores.
+# Bounds in seconds; all steps together take less than half of their sum on two slow cores.
 BUILD_BOUND=600
 UNIT_BOUND=300
-E2E_BOUND=900
+E2E_BOUND=1080
+SOAK_BOUND=5400
 DIST_BOUND=600
 
-usage() { sed -n '2,7s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
 
 while [ $# -gt 0 ]; do
 	case $1 in
 	--fast) fast=yes ;;
+	--soak) soak=yes ;;
 	-k)
 		[ $# -ge 2 ] || { echo "check: -k: found nothing, wanted a pattern" >&2; exit 2; }
 		pattern=$2
 		shift
 		;;
 	-h | --help) usage; exit 0 ;;
-	*) echo "check: found '$1', wanted --fast or -k PATTERN" >&2; exit 2 ;;
+	*) echo "check: found '$1', wanted --fast, --soak or -k PATTERN" >&2; exit 2 ;;
 	esac
 	shift
 done
@@ -194,13 +198,18 @@ check "autogen.sh" "$builds/autogen.out" 300 sh "$top/autogen.sh" || finish
 say "1 plain build and unit tests"
 plain=no
 build plain --enable-werror && plain=yes
+if [ "$soak" = yes ]; then
+	E2E_BOUND=$SOAK_BOUND
+	[ "$plain" = no ] || e2e_tests plain soak
+	finish
+fi
 [ "$plain" = no ] || unit_tests plain
 
 say "2 address and undefined-behaviour sanitizers: build, unit tests, end-to-end tests"
 # without --enable-werror: sanitizers make gcc warn of what cannot happen
 if build san --enable-asan --enable-ubsan; then
 	unit_tests san
-	e2e_tests san 'not big and not valgrind'
+	e2e_tests san 'not big and not valgrind and not soak'
 	no_reports
 fi
 
@@ -217,8 +226,8 @@ if [ "$plain" = no ]; then
 	echo "not run: the plain build failed"
 elif [ "$fast" = yes ]; then
 	left_out big
-	e2e_tests plain 'valgrind'
+	e2e_tests plain 'valgrind and not soak'
 else
-	e2e_tests plain 'big or valgrind'
+	e2e_tests plain '(big or valgrind) and not soak'
 fi
 finish

@@ -185,7 +185,7 @@ def test_racing_attaches(plain, owner):
     steady(plain, lambda n: race(plain, owner, n), 50, 150)
 
 
-@pytest.mark.big
+@pytest.mark.soak
 def test_ten_thousand_hostile_attaches(plain, owner):
     """10 000 of each."""
     steady(plain, lambda n: bombard(plain, owner, n), 100, 10000)

@@ -151,7 +151,7 @@ def test_black_hole_under_traffic(own):
     assert way.relay.count >= 2 and len(way.adit.events("moved")) >= 1
 
 
-@pytest.mark.big
+@pytest.mark.soak
 @pytest.mark.parametrize("carrier", ["direct", "ws-h2", "poll"])
 @pytest.mark.parametrize("who", ["path", "aditd", "adit"])
 def test_frozen(own, carrier, who):
@@ -202,15 +202,15 @@ def sweep(way, how, positions, seconds, until):
     assert len(way.adit.events("published")) == 1
 
 
-@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h1", marks=pytest.mark.big),
-                                     pytest.param("ws-h2", marks=pytest.mark.big)])
+@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h1", marks=pytest.mark.soak),
+                                     pytest.param("ws-h2", marks=pytest.mark.soak)])
 def test_cut_while_resuming(own, carrier):
     """The carrier on which the link resumes is cut itself, at each of many bytes: TLS, the request, ATTACH, the answer."""
     how = ("reset", "fin", "half")[CARRIERS.index(carrier)]
     sweep(Way(own, carrier=carrier), how, range(1, 6000, 600), 4, 10)
 
 
-@pytest.mark.big
+@pytest.mark.soak
 @pytest.mark.parametrize("how", ["reset", "fin", "half", "hole"])
 @pytest.mark.parametrize("carrier", ["direct", "ws-h1", "ws-h2"])
 def test_cut_everywhere_while_resuming(own, carrier, how):

@@ -18,8 +18,8 @@ from wire import Cut, Visitor, reply
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h2", marks=pytest.mark.big),
-                                     pytest.param("poll", marks=pytest.mark.big)])
+@pytest.mark.parametrize("carrier", ["direct", pytest.param("ws-h2", marks=pytest.mark.soak),
+                                     pytest.param("poll", marks=pytest.mark.soak)])
 def test_visitor_in_a_black_hole(own, carrier):
     """A tunnel in use becomes a black hole: who asks just then waits less than 5 s when new connections get through."""
     way = Way(own, carrier=carrier)
@@ -35,7 +35,7 @@ def test_visitor_in_a_black_hole(own, carrier):
     assert len(way.adit.events("published")) == 1
 
 
-@pytest.mark.big
+@pytest.mark.soak
 def test_everything_is_a_black_hole(own):
     """New connections are black holes as well, for 8.6 s: the link is resumed soon after, nothing is asked twice."""
     way = Way(own)
@@ -71,7 +71,7 @@ def test_idle_peer_dies_silently(own):
     assert way.server.fetch().status == 200
 
 
-@pytest.mark.big
+@pytest.mark.soak
 def test_dead_client_is_let_go(own):
     """adit's machine is gone without a word: aditd notices within heartbeat + 5 s and holds requests from then on."""
     way = Way(own, heartbeat_seconds=1)
@@ -86,7 +86,7 @@ def test_dead_client_is_let_go(own):
     assert took < 1 + 5 + 1
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(25, marks=pytest.mark.big)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(25, marks=pytest.mark.soak)])
 def test_slow_link(own, seconds):
     """1 Mbit/s each way with seconds of queue: a download, an upload and small requests; no suspicion, no redial."""
     way = Way(own, relay=lambda port: Narrow(port, 125000, 512 * 1024))
