@@ -68,7 +68,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 		hold_sent(&e->hold, x, s);
 	if (answering || (s && *err != ADIT_ERR_LIMIT))
 		return answering;
-	if (may_come_back(e, s != NULL, known, name) && hold_wait(&e->hold, x))
+	if (may_come_back(e, s != NULL, known, name) && hold_wait(&e->hold, x, known ? HOLD_MAX : HOLD_MAX_STARTING))
 		*err = ADIT_ERR_AGAIN;
 	else if (!s)
 		*err = known || auth_claimable(e->o.conf, name) ? ADIT_ERR_NO_LINK : ADIT_ERR_NO_NAME;

@@ -74,14 +74,14 @@ void hold_end(struct hold *h, int err)
 	timer_stop(&h->again);
 }
 
-bool hold_wait(struct hold *h, struct exchange *x)
+bool hold_wait(struct hold *h, struct exchange *x, unsigned max)
 {
 	struct exchange_note *note = exchange_note(x);
 
 	if (note->until_ms) /* it waits already */
 		return true;
 	tally_begin(h, x);
-	if (hold_count(h) >= HOLD_MAX) {
+	if (hold_count(h) >= max) {
 		h->tally.turned_away++;
 		return false;
 	}

@@ -100,7 +100,7 @@ def test_server_killed(way):
     assert used < 0.5
     waits = [r["ms"] for r in way.trace("wait")]
     assert 3 <= len(waits) <= 40 and waits[0] <= 100 and max(waits) <= 800, waits
-    assert any(r["code"] == 410 for r in way.trace("close"))
+    eventually(lambda: any(r["code"] == 410 for r in way.trace("close")), "the trace has the 410")
 
 
 def test_client_killed(way):

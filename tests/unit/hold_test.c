@@ -35,7 +35,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	r->routed++;
 	CU_ASSERT_TRUE(str_eq(head_get(h, HEAD_PATH), STR("/x")));
 	CU_ASSERT_TRUE(str_eq(fields_get(&h->fields, STR("x-a")), STR("1")));
-	if (r->away && hold_wait(&r->hold, x))
+	if (r->away && hold_wait(&r->hold, x, HOLD_MAX))
 		*err = ADIT_ERR_AGAIN;
 	else if (r->away || r->route_err)
 		*err = r->route_err ? r->route_err : ADIT_ERR_NO_LINK;
@@ -423,9 +423,9 @@ static void bounded(void)
 	for (int i = 0; i <= HOLD_MAX; i++) {
 		struct list *node = &exchange_note(r[i].x)->node;
 
-		CU_ASSERT_EQUAL(hold_wait(&r[0].hold, r[i].x), i < HOLD_MAX);
+		CU_ASSERT_EQUAL(hold_wait(&r[0].hold, r[i].x, HOLD_MAX), i < HOLD_MAX);
 		CU_ASSERT_EQUAL(list_empty(node), i == HOLD_MAX);
-		CU_ASSERT_EQUAL(hold_wait(&r[0].hold, r[0].x), true); /* it waits already */
+		CU_ASSERT_EQUAL(hold_wait(&r[0].hold, r[0].x, HOLD_MAX), true); /* it waits already */
 	}
 	CU_ASSERT_EQUAL(hold_count(&r[0].hold), HOLD_MAX);
 	for (int i = HOLD_MAX; i >= 0; i--) {
