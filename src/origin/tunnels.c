@@ -24,7 +24,9 @@ struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct con
 	t->text = calloc(c->tunnel_count, sizeof(*t->text));
 	for (size_t i = 0; t->origin && t->name && t->text && i < c->tunnel_count; i++) {
 		const struct conf_tunnel *w = &c->tunnels[i];
-		const struct origin_options o = {w->origin_host, w->origin_port, w->origin_unix, r};
+		const struct origin_options o = {
+			.host = w->origin_host, .port = w->origin_port, .unix_path = w->origin_unix, .resolver = r,
+		};
 
 		t->origin[i] = origin_new(l, &o);
 		if (!t->origin[i])
