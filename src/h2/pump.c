@@ -45,9 +45,8 @@ void h2_pump_take(struct h2_pump *p, const uint8_t *bytes, size_t n)
 	h2_clock(p->h2, clock_us(), 0);
 	if (h2_recv(p->h2, bytes, n) < 0) { /* a GOAWAY that says why may still be waiting */
 		p->failed = h2_error(p->h2);
-		if (p->stream)
-			stream_pause(p->stream, true);
-	} else if (!p->stopped && p->events->received) {
+		stream_pause(p->stream, true);
+	} else if (p->events->received) {
 		p->events->received(p->owner);
 	}
 	h2_pump_wake(p);
@@ -55,10 +54,9 @@ void h2_pump_take(struct h2_pump *p, const uint8_t *bytes, size_t n)
 
 static void end(struct h2_pump *p, int err)
 {
-	const char *detail = stream_detail(p->stream);
+	const char *detail = stream_detail(p->stream); /* goes with the stream's memory, at the bottom of the turn */
 
-	stream_free(&p->stream); /* its memory, and the detail's, goes at the bottom of the turn */
-	buf_clear(&p->out);
+	h2_pump_stop(p);
 	p->events->ended(p->owner, p->unwritable ? p->unwritable : err, detail);
 }
 
@@ -70,7 +68,7 @@ static bool read_some(struct h2_pump *p)
 	size_t done = 0;
 	ssize_t n = 0;
 
-	while (block && p->stream && !p->failed && done < H2_PUMP_READ_TURN) {
+	while (block && !p->stopped && !p->failed && done < H2_PUMP_READ_TURN) {
 		n = stream_read(p->stream, block, LOOP_BLOCK);
 		if (n == ADIT_ERR_AGAIN)
 			break;
@@ -94,7 +92,7 @@ static void read_rest(struct h2_pump *p)
 {
 	if (read_some(p))
 		end(p, p->unwritable);
-	else if (p->stream && !p->failed)
+	else if (!p->stopped && !p->failed)
 		task_post_next(p->loop, &p->flush);
 }
 
@@ -102,14 +100,12 @@ static void flush(void *arg)
 {
 	struct h2_pump *p = arg;
 
-	while (p->stream && !p->quiet && !p->unwritable && write_some(p))
+	while (!p->quiet && !p->unwritable && write_some(p))
 		;
-	if (p->stream && p->unwritable)
+	if (p->unwritable)
 		read_rest(p);
 	if (p->stopped)
 		return;
-	if (!p->stream || p->quiet)
-		h2_pull(p->h2, NULL, 0); /* settles what has ended */
 	if (h2_error(p->h2))
 		p->failed = h2_error(p->h2);
 	if (p->events->flushed)
@@ -146,8 +142,7 @@ void h2_pump_wake(struct h2_pump *p)
 void h2_pump_quiet(struct h2_pump *p)
 {
 	p->quiet = true;
-	if (p->stream)
-		stream_pause(p->stream, false);
+	stream_pause(p->stream, false);
 }
 
 void h2_pump_stop(struct h2_pump *p)

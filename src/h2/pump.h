@@ -21,14 +21,14 @@ struct h2_pump_events {
 	void (*received)(void *owner);
 	/* A flush is over; `out` holds what the stream did not take. When `failed` is set, h2 has broken. May be NULL. */
 	void (*flushed)(void *owner);
-	/* The stream has ended, or failed: it is gone. `detail` lives during the call. */
+	/* The stream has ended, or failed: it is gone, the pump has stopped. `detail` lives during the call. */
 	void (*ended)(void *owner, int err, const char *detail);
 };
 
 /** Embed it. Its members may be read. */
 struct h2_pump {
 	struct loop *loop;
-	struct stream *stream; /* NULL when it is gone */
+	struct stream *stream; /* NULL when it has stopped */
 	struct h2 *h2;         /* the owner's */
 	const struct h2_pump_events *events;
 	void *owner;

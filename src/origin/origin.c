@@ -7,6 +7,7 @@
 
 static const struct origin_kind *const kinds[ORIGIN_PROTOCOLS] = {
 	[ORIGIN_H1] = &origin_h1,
+	[ORIGIN_H2] = &origin_h2,
 };
 
 static void release(struct origin *o)
@@ -91,4 +92,9 @@ struct dial *origin_dial(const struct origin *o, unsigned alpn, dial_fn *done, v
 int origin_dial_error(int err)
 {
 	return err_status(err) >= 500 ? err : ADIT_ERR_REFUSED;
+}
+
+const char *origin_dial_why(int err, const char *detail)
+{
+	return err == ADIT_ERR_TLS || err == ADIT_ERR_TLS_CERT || err == ADIT_ERR_TIMEOUT ? detail : NULL;
 }

@@ -21,6 +21,7 @@
 
 enum origin_protocol {
 	ORIGIN_H1, /* HTTP/1.1: a connection carries one exchange at a time */
+	ORIGIN_H2, /* HTTP/2: over TLS by ALPN, plain by prior knowledge */
 	ORIGIN_PROTOCOLS
 };
 

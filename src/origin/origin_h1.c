@@ -81,7 +81,7 @@ static void release(void *arg)
 	free(c);
 }
 
-static void close_now(struct connection *c, int err)
+static void close_why(struct connection *c, int err, const char *why)
 {
 	struct loop *l = c->origin->loop;
 
@@ -97,8 +97,13 @@ static void close_now(struct connection *c, int err)
 	task_cancel(l, &c->resume);
 	dial_cancel(&c->dial);
 	stream_free(&c->stream);
-	half_abort(&c->half, err);
+	half_abort_why(&c->half, err, why);
 	task_post_free(l, &c->free);
+}
+
+static void close_now(struct connection *c, int err)
+{
+	close_why(c, err, NULL);
 }
 
 /* ---- writing the request */
@@ -376,10 +381,9 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 {
 	struct connection *c = arg;
 
-	(void)detail;
 	c->dial = NULL;
 	if (err) {
-		close_now(c, origin_dial_error(err));
+		close_why(c, origin_dial_error(err), origin_dial_why(err, detail));
 		return;
 	}
 	c->stream = s;

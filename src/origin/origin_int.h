@@ -17,7 +17,7 @@ struct origin_kind {
 	struct half *(*half)(struct origin *o, int *err);
 };
 
-extern const struct origin_kind origin_h1;
+extern const struct origin_kind origin_h1, origin_h2;
 
 struct origin {
 	struct loop *loop;
@@ -32,5 +32,7 @@ struct dial *origin_dial(const struct origin *o, unsigned alpn, dial_fn *done, v
 
 /** What a failed dial means to whoever asked: what a socket file's mode or path does to us is no word about a request. */
 int origin_dial_error(int err);
+/** The part of its detail that the error and the origin's address do not say already; NULL when there is none. */
+const char *origin_dial_why(int err, const char *detail);
 
 #endif
