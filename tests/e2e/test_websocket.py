@@ -267,3 +267,219 @@ def test_library_at_both_ends(tunnel):
             assert ws.latency > 0, "a pong has come"
 
     run(talk(), 30)
+
+
+@pytest.mark.big
+@both
+def test_thousand_at_once(tunnel, version):
+    """A thousand sockets are open together, each gets its own back, and all of them again. Over HTTP/2: eight connections."""
+    async def first():
+        sockets = [await connect(tunnel.server, compression=None) for _ in range(1000)]
+        for turn in range(2):
+            await asyncio.gather(*(ws.send(f"{turn} {i}") for i, ws in enumerate(sockets)))
+            assert await asyncio.gather(*(ws.recv() for ws in sockets)) == [f"{turn} {i}" for i in range(1000)]
+        await asyncio.gather(*(ws.close() for ws in sockets))
+
+    def second():
+        connections = [H2Visitor(tunnel.server.tls_port, f"shop.{DOMAIN}", tunnel.server.authority.context(), 60)
+                       for _ in range(8)]
+        sockets = [tunnel.open("2", on=connections[i % 8]) for i in range(1000)]
+        for turn in range(2):
+            for i, ws in enumerate(sockets):
+                ws.send(f"{turn} {i}")
+            for i, ws in enumerate(sockets):
+                assert ws.receive() == f"{turn} {i}"
+        for ws in sockets:
+            ws.close()
+        for connection in connections:
+            connection.close()
+
+    began = time.monotonic()
+    run(first(), 120) if version == "1.1" else second()
+    print(f"1000 WebSockets at once, HTTP/{version}: {time.monotonic() - began:.1f} s, aditd "
+          f"{tunnel.server.program.memory('VmRSS')} KiB, adit {tunnel.adit.memory('VmRSS')} KiB")
+    eventually(lambda: len(tunnel.origin.done) == 1000, "all have ended at the origin")
+
+
+@pytest.mark.big
+def test_ten_thousand_one_after_the_other(tunnel):
+    """10 000 short WebSockets, 50 at a time: each is opened, gets its own back and is closed; nothing of them stays."""
+    async def one(i):
+        async with connect(tunnel.server, compression=None) as ws:
+            await ws.send(str(i))
+            assert await ws.recv() == str(i)
+
+    async def all_of_them():
+        numbers = iter(range(10_000))
+
+        async def some():
+            for i in numbers:
+                await one(i)
+
+        await asyncio.gather(*(some() for _ in range(50)))
+
+    before = tunnel.server.program.descriptors(), tunnel.adit.descriptors()
+    began, memory = time.monotonic(), tunnel.server.program.memory("VmRSS")
+    run(all_of_them(), 300)
+    print(f"10000 WebSockets one after the other: {time.monotonic() - began:.1f} s; "
+          f"aditd's memory {memory} -> {tunnel.server.program.memory('VmRSS')} KiB")
+    eventually(lambda: len(tunnel.origin.done) == 10_000, "all have ended at the origin")
+    eventually(lambda: tunnel.server.program.descriptors() <= before[0] and tunnel.adit.descriptors() <= before[1],
+               "their descriptors are closed")
+
+
+# ---- uneven speeds
+
+@pytest.mark.big
+@both
+def test_slow_origin(own, version):
+    """64 MB into an origin that reads a megabyte at a time: neither program holds much of it, and nothing is lost."""
+    sums, sent = [], []
+
+    async def listen(ws):
+        async for message in ws:
+            sums.append(sum(message[::4096]))
+            await asyncio.sleep(0.04)
+
+    origin, server = own.keep(Origin(listen, max_queue=1)), own.server()
+    adit = own.http(server, origin.address, "--name", "shop")
+    adit.wait_event("published")
+    with WebSocket(server, version) as ws:
+        ahead = 0
+        for i in range(64):
+            message = os.urandom(MIB)
+            sent.append(sum(message[::4096]))
+            ws.send(message)
+            ahead = max(ahead, len(sent) - len(sums))
+        eventually(lambda: len(sums) == 64, "all has arrived", timeout=30)
+        ws.close()
+    assert sums == sent
+    used = server.program.memory(), adit.memory()
+    print(f"64 MB into a slow origin over HTTP/{version}: {ahead} MB ahead of it, aditd {used[0]} KiB, adit {used[1]} KiB")
+    assert max(used) < 32 * KIB and ahead < 32
+
+
+# ---- cuts
+
+TALKERS = 20
+
+
+class Talk:
+    """Conversations that go on while the carrier is cut under them; every message is answered once, in order."""
+
+    def __init__(self, way, seconds):
+        self.way, self.until, self.counts, self.heard = way, time.monotonic() + seconds, [0] * TALKERS, {}
+        way.origin.serve(self.answer)
+
+    async def answer(self, ws):
+        async for message in ws:
+            self.heard[message] = self.heard.get(message, 0) + 1
+            await ws.send("you said " + message)
+
+    def next(self, i):
+        self.counts[i] += 1
+        return f"{i}: {self.counts[i]} " + "x" * (self.counts[i] * 37 % 3000)
+
+    async def one(self, i):
+        async with connect(self.way.server, ping_interval=None) as ws:
+            while time.monotonic() < self.until:
+                message = self.next(i)
+                await ws.send(message)
+                assert await asyncio.wait_for(ws.recv(), 15) == "you said " + message
+                await asyncio.sleep(0.01)
+
+    def one_of_http2(self, i, connection):
+        with WebSocket(self.way.server, "2", on=connection) as ws:
+            while time.monotonic() < self.until:
+                message = self.next(i)
+                ws.send(message)
+                assert ws.receive() == "you said " + message
+                time.sleep(0.01)
+            ws.close()
+
+    async def run(self):
+        server = self.way.server
+        with H2Visitor(server.tls_port, f"shop.{DOMAIN}", server.authority.context()) as connection:
+            await asyncio.gather(*(
+                asyncio.to_thread(self.one_of_http2, i, connection) if i % 4 == 0 else self.one(i)
+                for i in range(TALKERS)))
+
+
+@pytest.mark.parametrize("carrier", ["direct", "ws-h1"])
+def test_conversations_over_cuts(own, carrier):
+    """20 WebSockets in conversation, while the carrier is cut every 300 ms: none ends, each message is answered once."""
+    way = Way(own, origin=own.keep(Origin()), carrier=carrier)
+    talk = Talk(way, 4)
+    with Saw(way.relay, every=0.3, reach=3000) as saw:
+        run(talk.run(), 40)
+    moved = len(way.adit.events("moved"))
+    print(f"{carrier}: {sum(talk.counts)} messages over {saw.cuts} cuts, {moved} resumptions")
+    assert len(talk.heard) == sum(talk.counts) and set(talk.heard.values()) == {1}
+    assert moved >= 5 and len(way.adit.events("published")) == 1 and min(talk.counts) > 10
+
+
+# ---- silence
+
+class Silence:
+    """Sockets without a byte, over HTTP/1.1 and HTTP/2, which must work after it."""
+
+    def __init__(self, server):
+        self.sockets = [WebSocket(server, version) for version in VERSIONS]
+        self.ask()
+
+    def ask(self):
+        for i, ws in enumerate(self.sockets):
+            ws.send(f"are you there, {i}?")
+            assert ws.receive() == f"are you there, {i}?"
+
+    def end(self):
+        self.ask()
+        for ws in self.sockets:
+            ws.close()
+
+
+@pytest.mark.soak
+def test_idle_for_longer_than_any_deadline(tunnel):
+    """A visitor's WebSocket without a byte for 200 s is still there: longer than aditd keeps idle connections of either
+    version of HTTP."""
+    silence = Silence(tunnel.server)
+    time.sleep(200)
+    silence.end()
+    assert not tunnel.adit.events("down")
+
+
+DEFAULTS = {  # the files without what they say about time
+    "nginx": ("proxy_read_timeout 1h;", "proxy_send_timeout 1h;"),
+    "haproxy-h1": ("timeout tunnel 1h", "timeout server 1h"),
+    "apache": ("\tTimeout 3600", "ProxyTimeout 3600"),
+}
+
+
+@pytest.mark.soak
+def test_idle_behind_an_ingress(own):
+    """The tunnel's carrier goes through an ingress that cuts what is idle for 50 or 60 s; a visitor's WebSocket lives
+    through 80 s of silence: the link's heartbeat is all that the ingress sees."""
+    def without(kind):
+        def edit(text):
+            for line in DEFAULTS[kind]:
+                assert line in text, line
+                text = text.replace(line, "")
+            return text
+        return edit
+
+    roads = []
+    for kind in DEFAULTS:
+        if ingress.missing(kind):
+            continue
+        server, origin = own.server(f"aditd-{kind}"), own.keep(Origin())
+        proxy = own.keep(ingress.KINDS[kind](own.folder / kind, server, without(kind)))
+        adit = own.http(server, origin.address, "--name", "shop", folder=f"adit-{kind}", common=[
+            "--server", f"https://127.0.0.1:{proxy.port}", "--server-name", DOMAIN, "--ca", server.authority.ca,
+            "--log-format", "json"])
+        adit.wait_event("published")
+        roads.append((kind, adit, Silence(server)))
+    assert roads
+    time.sleep(80)
+    for kind, adit, silence in roads:
+        silence.end()
+        assert not adit.events("down"), f"{kind} cut the tunnel:\n" + adit.text

@@ -73,6 +73,7 @@ class H2Stream:
         self.connection, self.number = connection, number
         self.heads, self.data, self.trailers = collections.deque(), bytearray(), []
         self.ended, self.reset = False, None  # the error code of a RST_STREAM
+        self.alone = False  # on a connection of its own
 
     def piece(self, data):
         """Sends it, as the window allows."""
@@ -102,7 +103,12 @@ class H2Stream:
         return b"".join(iter(self.some, b""))
 
     def leave(self, code=ErrorCodes.CANCEL):
-        self.connection.reset(self.number, code)
+        try:
+            self.connection.reset(self.number, code)
+        except ProtocolError:
+            pass  # it has ended, both ways
+        if self.alone:
+            self.connection.close()
 
 
 class H2Visitor:
@@ -277,5 +283,7 @@ def begin(server, version, method="GET", target="/", fields=(), body=False, name
     host, context = f"{name}.{DOMAIN}", server.authority.context() if tls else None
     port = port or (server.tls_port if tls else server.plain_port)
     if version == "2":
-        return H2Visitor(port, host, context).begin(method, target, fields, body)
+        stream = H2Visitor(port, host, context).begin(method, target, fields, body)
+        stream.alone = True
+        return stream
     return H1Request(Visitor(port, host, context), method, target, fields, body)

@@ -123,7 +123,7 @@ class WebSocket:
                  port=None):
         host, port, tls = f"{name}.{DOMAIN}", port or server.tls_port, server.authority.context()
         factories = [ClientPerMessageDeflateFactory()] if deflate else None
-        self.frames, self.pongs, self.status = [], [], None
+        self.frames, self.pongs, self.status, self.shares = [], [], None, on is not None
         self.protocol = ClientConnection(parse_uri(f"wss://{host}{path}"), extensions=factories, max_size=None,
                                          subprotocols=subprotocols)
         request = self.protocol.connect()
@@ -157,7 +157,10 @@ class WebSocket:
         return self
 
     def __exit__(self, *_):
-        self.cut("connection")
+        if not self.shares:
+            self.cut("connection")
+        elif self.protocol.state is not websockets.connection.CLOSED:
+            self.cut("reset")
 
     def cut(self, how):
         try:
