@@ -244,7 +244,7 @@ class H2Visitor:
         with self.changed:
             number = self.protocol.get_next_available_stream_id()
             stream = self.streams[number] = H2Stream(self, number)
-            self.protocol.send_headers(number, [*pseudo, *((n.lower(), str(v)) for n, v in fields)],
+            self.protocol.send_headers(number, [*pseudo, *((n.lower(), str(v).encode("latin-1")) for n, v in fields)],
                                        end_stream=not body and not protocol)
             self.flush()
         return stream
