@@ -10,6 +10,7 @@ import struct
 import threading
 
 import websockets
+from h2.exceptions import ProtocolError
 from websockets.client import ClientConnection
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
@@ -165,7 +166,7 @@ class WebSocket:
     def cut(self, how):
         try:
             self.way.cut(how)
-        except (OSError, websockets.exceptions.WebSocketException):
+        except (OSError, ProtocolError):
             pass
 
     def flush(self):
@@ -234,3 +235,5 @@ class WebSocket:
         self.protocol.send_close(code, reason)
         self.flush()
         assert self.receive() is None
+        if isinstance(self.way, Over2):
+            self.cut("fin")
