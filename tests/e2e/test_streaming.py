@@ -1,17 +1,21 @@
 """Messages that take their time, of HTTP/1.1 and HTTP/2 visitors: each piece arrives when it is sent, and what comes before,
 between and behind the pieces arrives in its place. (Whole messages of HTTP/1.1 visitors: test_messages.py.)"""
 import os
+import select
 import threading
 import time
 
 import pytest
 
 import visits
+from harness import DOMAIN
 from visits import VERSIONS
 from wire import Cut, chunked, eventually, lines, reply
 
 pytestmark = pytest.mark.parametrize("version", VERSIONS)
 
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "chat")]
+SWITCH = lines("HTTP/1.1 101 Switching Protocols", UPGRADE)
 CHUNKED = [("Transfer-Encoding", "chunked")]
 LENGTH = 200_000
 
@@ -288,6 +292,72 @@ def test_early_answer_and_gone(world, version):
     asked.leave()
     world.origin.serve(None)
     assert world.fetch().status == 200
+
+
+# ---- visitors who leave
+
+def reading_nothing(ended):
+    """An origin that takes nothing, and only looks whether the other side is still there."""
+    def answer(connection, request):
+        if request.get("upgrade"):
+            connection.send(SWITCH)
+        looking = select.poll()
+        looking.register(connection.sock, select.POLLRDHUP)
+        ended.append(bool(looking.poll(10_000)))
+        request.body = b""
+        connection.end()
+    return answer
+
+
+def fill(send):
+    """Sends until nothing is taken any more."""
+    try:
+        while True:
+            send(b"x" * 65536)
+    except (AssertionError, TimeoutError):
+        pass
+
+
+def stuck_1(world, how):
+    """An HTTP/1.1 visitor whose bytes nobody takes; what makes him leave."""
+    visitor = world.visit(timeout=0.5)
+    if how == "another request":
+        visitor.send(visitor.head_bytes("GET", "/1") + visitor.head_bytes("GET", "/2"))
+        return visitor.close
+    if how == "upgraded":
+        visitor.ask(fields=UPGRADE)
+        assert visitor.head().status == 101
+    else:
+        visitor.send(visitor.head_bytes("POST", "/", [("Content-Length", 50_000_000)]))
+    fill(visitor.send)
+    return visitor.reset
+
+
+def stuck_2(world, how):
+    """The same over HTTP/2."""
+    visitor = visits.H2Visitor(world.server.plain_port, "shop." + DOMAIN, timeout=2)
+    asked = visitor.begin("POST", "/1", body=True, protocol="chat" if how == "upgraded" else None)
+    if how == "upgraded":
+        assert asked.head().status == 200
+    elif how == "another request":
+        visitor.begin(target="/2")
+    visitor.timeout = 0.5
+    fill(asked.piece)
+    return visitor.close if how == "another request" else asked.leave
+
+
+@pytest.mark.parametrize("how", ["upload", "upgraded", "another request"])
+def test_visitor_leaves_unread(world, version, how):
+    """A visitor who leaves while what he has sent is not taken is soon gone at the origin too. (A FIN behind an upload that
+    nobody takes does not even leave his machine: those of HTTP/1.1 leave with a RST.)"""
+    ended = []
+    world.origin.serve(reading_nothing(ended))
+    leave = {"1.1": stuck_1, "2": stuck_2}[version](world, how)
+    eventually(lambda: world.origin.requests, "the request")
+    assert not ended
+    leave()
+    eventually(lambda: len(ended) == len(world.origin.requests), "the origin hears of it", timeout=4)
+    assert all(ended)
 
 
 # ---- behind the body
