@@ -179,27 +179,6 @@ def test_streams_at_once(own, streams, most):
     assert not over and 100 // streams // 2 <= way.origin.accepted <= most, (over, way.origin.accepted)
 
 
-def test_no_room_for_long(own):
-    """With as many connections as there may be, all of them full, a request waits for 10 s; then it is 503."""
-    way = Way(own, H2Origin(streams=1))
-    hold = threading.Event()
-
-    def held(stream):
-        hold.wait(20)
-        stream.respond(200, end=True)
-
-    way.origin.serve(held)
-    visitors = [way.visitor() for _ in range(2)]
-    streams = [visitors[i % 2].ask(path=f"/{i}") for i in range(130)]
-    eventually(lambda: len(way.origin.requests) == 128, "128 of them run")
-    began = time.monotonic()
-    eventually(lambda: sum(s.fields is not None for s in streams) == 2, "two are answered", timeout=15)
-    assert time.monotonic() - began > 5 and {s.status for s in streams if s.fields} == {503}
-    hold.set()
-    assert sorted((s.head(), s.status)[1] for s in streams) == [200] * 128 + [503] * 2
-    assert way.origin.accepted == 128
-
-
 def test_goaway(own):
     """GOAWAY: what runs goes on, new requests go to a new connection, and the old one is closed when it is idle."""
     way = Way(own, H2Origin())
@@ -345,7 +324,7 @@ def hang_up(sock):
 
 
 @pytest.mark.parametrize("greet, status, words", [
-    (silent, 504, "no SETTINGS"),
+    pytest.param(silent, 504, "no SETTINGS", marks=pytest.mark.big),
     (http1, 502, "does not speak HTTP/2"),
     (hang_up, 502, "instead of speaking HTTP/2"),
 ])
