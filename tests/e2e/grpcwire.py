@@ -1,4 +1,4 @@
-"""gRPC for tests: a server that does what its method's name says, and channels to it; messages are bytes as they are."""
+"""gRPC for tests: a server that does what its method's name says, and channels to it. Messages are bytes."""
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +7,13 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started w
 import grpc  # noqa: E402  (its environment comes first)
 
 SERVICE = "/t.Test/"
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0),
-           ("grpc.use_local_subchannel_pool", 1)]
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+           ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 TIMEOUT = 20.0
 
 
 class GrpcOrigin:
-    """A gRPC server on loopback. `calls`: (method, metadata, seconds left) of each; `cancelled`: one of Hang has been."""
+    """A gRPC server on loopback. `calls`: (method, metadata, seconds left) of each; `cancelled`: one of Hang was."""
 
     def __init__(self, key=None, certificate=None, port=0, threads=16):
         self.calls, self.cancelled, self.all = [], threading.Event(), threading.Event()

@@ -12,8 +12,8 @@ import time
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RequestReceived, ResponseReceived,
-                       StreamEnded, StreamReset, TrailersReceived)
+from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RequestReceived,
+                       ResponseReceived, StreamEnded, StreamReset, TrailersReceived)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
@@ -82,7 +82,8 @@ class Stream:
         while view:
             self.wait(lambda: connection.local_flow_control_window(self.number) > 0, "window")
             with self.end.changed:
-                n = min(len(view), connection.local_flow_control_window(self.number), connection.max_outbound_frame_size)
+                window = connection.local_flow_control_window(self.number)
+                n = min(len(view), window, connection.max_outbound_frame_size)
                 last = end and n == len(view)
                 self.end.do(lambda c: c.send_data(self.number, view[:n].tobytes(), end_stream=last))
             view = view[n:]
@@ -218,8 +219,8 @@ class H2Visitor(End):
         with self.changed:
             number = self.connection.get_next_available_stream_id()
             stream = self.streams[number] = Stream(self, number)
-            stream.send_head([(":method", method), (":scheme", self.scheme), (":authority", self.host), (":path", path),
-                              *fields], end)
+            stream.send_head([(":method", method), (":scheme", self.scheme), (":authority", self.host),
+                              (":path", path), *fields], end)
         return stream
 
     def fetch(self, method="GET", path="/", fields=(), body=None):
@@ -240,8 +241,9 @@ def tell_back(stream):
 
 
 class H2Origin:
-    """An HTTP/2 server: handler(stream) runs in a thread of its own for each request. `streams`: MAX_CONCURRENT_STREAMS,
-    `window`: of each stream, `tls`: a server's context, `greet`: called with each accepted socket instead of HTTP/2."""
+    """An HTTP/2 server: handler(stream) runs in a thread of its own for each request.
+    `streams`: MAX_CONCURRENT_STREAMS; `window`: of each stream; `tls`: a server's context; `connect`: it announces
+    RFC 8441; `greet`: is called with each accepted socket instead of HTTP/2."""
 
     def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)

@@ -25,7 +25,8 @@ class Way:
         self.relay = own.keep(Relay(self.aditd.tls_port))
         common = ["--server", f"https://127.0.0.1:{self.relay.port}", "--server-name", DOMAIN, "--ca",
                   self.aditd.authority.ca, "--log-format", "json"]
-        self.adit = own.keep(adit_http(self.aditd, own.folder / "adit", origin.address, "--name", "shop", *flags, common=common))
+        self.adit = own.keep(adit_http(self.aditd, own.folder / "adit", origin.address, "--name", "shop", *flags,
+                                       common=common))
         self.adit.wait_event("published")
 
     def calls(self, tls=True):
@@ -42,7 +43,8 @@ def way(request, base, authority, nginx, reports):
     if request.param == "h2":
         certificate, key = folder / "origin.pem", folder / "origin.key"
         authority.issue(certificate, key, names=("origin.test",))
-        way = Way(own, GrpcOrigin(key, certificate, threads=1100), "--origin-ca", authority.ca, "--origin-server-name", "origin.test")
+        way = Way(own, GrpcOrigin(key, certificate, threads=1100), "--origin-ca", authority.ca,
+                  "--origin-server-name", "origin.test")
     else:
         way = Way(own, GrpcOrigin(threads=1100))
     yield way
@@ -176,7 +178,7 @@ def test_thousand_calls(way):
 
 @pytest.mark.parametrize("carrier", ["direct", "ws-h2", "ws-h1", "poll"])
 def test_stream_lives_through_cuts(own, carrier):
-    """A conversation while the carrier is cut again and again: every message comes, once, in order; so do calls beside it."""
+    """A conversation while the carrier is cut again and again: each message comes once, in order; calls beside it too."""
     way = Way(own, GrpcOrigin(), "--carrier", carrier)
     count, beside = 300, []
 
@@ -188,17 +190,17 @@ def test_stream_lives_through_cuts(own, carrier):
     with way.calls() as calls, way.calls() as others, Saw(way.relay, seed=5) as saw:
         kept = []
         back = calls.echo((kept.append(w) or w for w in words()), timeout=60)
-        thread = threading.Thread(target=lambda: beside.extend(others.unary(b"%d" % i, timeout=30) for i in range(100)))
-        thread.start()
+        one = threading.Thread(target=lambda: beside.extend(others.unary(b"%d" % i, timeout=30) for i in range(100)))
+        one.start()
         got = list(back)
-        thread.join(60)
+        one.join(60)
     assert got == kept and len(got) == count
     assert beside == [(b"%d" % i)[::-1] for i in range(100)]
     assert saw.cuts > 5 and (carrier == "poll" or way.adit.events("moved")), "nothing was cut"
 
 
 def test_server_is_replaced(own):
-    """A server that is replaced (GOAWAY) finishes what runs; calls after that get UNAVAILABLE, then reach its successor."""
+    """A server that is replaced (GOAWAY) finishes what runs; later calls are UNAVAILABLE, then reach its successor."""
     way = Way(own, GrpcOrigin())
     origin, port = way.origin, way.origin.port
     with way.calls() as calls:

@@ -1,6 +1,7 @@
 """gRPC over every carrier through every real ingress: the rows that gRPC adds to the matrix of test_ingress.py.
 
-Where an ingress speaks HTTP/2 to aditd, or passes TLS through, its clients go the same way; elsewhere straight to aditd.
+Where an ingress speaks HTTP/2 to aditd, or passes TLS through, its clients go the same way; elsewhere straight to
+aditd.
 """
 import pytest
 
@@ -33,9 +34,10 @@ def test_grpc(road, carrier, request):
     if carrier not in WORKS[road.kind][1]:
         pytest.skip("that carrier does not work there: test_ingress.py")
     request.node.stage_folder = road.folder
-    adit = harness.adit_http(road.server, road.folder / f"adit-{carrier}", road.grpc.address, "--name", "shop", "--carrier",
-                             carrier, common=["--server", f"https://127.0.0.1:{road.ingress.port}", "--server-name", DOMAIN,
-                                              "--ca", road.authority.ca, "--log-format", "json"])
+    common = ["--server", f"https://127.0.0.1:{road.ingress.port}", "--server-name", DOMAIN, "--ca", road.authority.ca,
+              "--log-format", "json"]
+    adit = harness.adit_http(road.server, road.folder / f"adit-{carrier}", road.grpc.address, "--name", "shop",
+                             "--carrier", carrier, common=common)
     try:
         adit.wait_event("published")
         port = road.ingress.port if road.kind in THROUGH else road.server.tls_port

@@ -32,8 +32,8 @@ class Certificates:
         self.ca = str(self.authority.ca)
         self.issue("good", names=(NAME,))
         self.issue("expired", names=(NAME,), days=0)
-        openssl("req", "-x509", *Authority.NEW_KEY, "-keyout", folder / "self.key", "-out", folder / "self.pem", "-days", 2,
-                "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}")
+        openssl("req", "-x509", *Authority.NEW_KEY, "-keyout", folder / "self.key", "-out", folder / "self.pem",
+                "-days", 2, "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}")
 
     def issue(self, what, **options):
         self.authority.issue(self.folder / f"{what}.pem", self.folder / f"{what}.key", **options)
@@ -111,7 +111,8 @@ def test_tls_origin_sees_names(secure):
             getattr(c, "end", getattr(c, "close", None))()
         answer = secure.aditd.fetch(name)
         request = origin.requests[-1]
-        assert answer.status == 200 and request.get("x-forwarded-proto") == "http" and seen == [NAME], (answer.body, seen)
+        assert answer.status == 200 and seen == [NAME], (answer.body, seen)
+        assert request.get("x-forwarded-proto") == "http"
         assert request.get("host" if scheme is None else ":authority") == f"{name}.{DOMAIN}"
         assert scheme is None or request.get(":scheme") == scheme
 
@@ -221,8 +222,8 @@ def refuse(stream):
 @pytest.mark.parametrize("unheard", [goaway_without, refuse])
 @pytest.mark.parametrize("method, body", [("GET", None), ("POST", None), ("POST", b"body")])
 def test_asked_again(own, unheard, method, body):
-    """What the origin has not looked at is asked again once, on a new connection, whatever its method; not when some of
-    its body has been sent."""
+    """What the origin has not looked at is asked again once, on a new connection, whatever its method; not when some
+    of its body has been sent."""
     way = Way(own, H2Origin())
     count = []
 
@@ -359,7 +360,8 @@ def test_many_requests(own, tmp_path):
     server = own.server()
     own.http(server, f"h2c://127.0.0.1:{port}", "--name", "shop").wait_event("published")
     eventually(lambda: server.fetch(target="/2k").status == 200, "nghttpd answers")
-    out = subprocess.run(["h2load", "-n", "1000", "-c", "1", "-m", "100", "-H", ":authority: shop.tunnel.test",
-                          f"http://127.0.0.1:{server.plain_port}/2k"], capture_output=True, text=True, timeout=60).stdout
+    argv = ["h2load", "-n", "1000", "-c", "1", "-m", "100", "-H", ":authority: shop.tunnel.test",
+            f"http://127.0.0.1:{server.plain_port}/2k"]
+    out = subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
     assert "1000 succeeded, 0 failed" in out and "status codes: 1000 2xx" in out, out
     print(next(line for line in out.splitlines() if line.startswith("finished")))

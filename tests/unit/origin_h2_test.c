@@ -1,5 +1,5 @@
-/* origin_h2: connections and requests, on the scripted loop, before an origin that is the other role of h2. Only dialling
- * is not real: it gives a pipe, or an error. */
+/* origin_h2: connections and requests, on the scripted loop, before an origin that is the other role of h2. Only
+ * dialling is not real: it gives a pipe, or an error. */
 #include "origin/origin.h"
 
 #include "h2/pump.h"
