@@ -76,14 +76,19 @@ class Stream:
     def send_head(self, fields, end=False):
         self.end.do(lambda c: c.send_headers(self.number, list(fields), end_stream=end))
 
+    def window(self):
+        try:
+            return self.end.connection.local_flow_control_window(self.number)
+        except ProtocolError as e:
+            raise Gone(repr(e)) from e
+
     def send(self, data, end=False):
         """Waits until all of it has gone out; `end` with it."""
         connection, view = self.end.connection, memoryview(data)
         while view:
-            self.wait(lambda: connection.local_flow_control_window(self.number) > 0, "window")
+            self.wait(self.window, "window")
             with self.end.changed:
-                window = connection.local_flow_control_window(self.number)
-                n = min(len(view), window, connection.max_outbound_frame_size)
+                n = min(len(view), self.window(), connection.max_outbound_frame_size)
                 last = end and n == len(view)
                 self.end.do(lambda c: c.send_data(self.number, view[:n].tobytes(), end_stream=last))
             view = view[n:]
@@ -184,6 +189,15 @@ class End:
         elif isinstance(event, StreamReset):
             stream.reset = event.error_code
 
+    def leave(self, last):
+        """GOAWAY: the far side's streams up to `last` go on."""
+        def goaway(connection):
+            machine = connection.state_machine
+            was = machine.state
+            connection.close_connection(last_stream_id=last)
+            machine.state = was  # the library would refuse to go on
+        self.do(goaway)
+
     def close(self):
         """FIN, or nothing when it is closed already."""
         with self.changed:
@@ -245,10 +259,11 @@ class H2Origin:
     `streams`: MAX_CONCURRENT_STREAMS; `window`: of each stream; `tls`: a server's context; `connect`: it announces
     RFC 8441; `greet`: is called with each accepted socket instead of HTTP/2."""
 
-    def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self.listener.getsockname()[1]
-        self.address = f"{'h2' if tls else 'h2c'}://127.0.0.1:{self.port}"
+    def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None, unix=None):
+        family = socket.AF_UNIX if unix else socket.AF_INET
+        self.listener = socket.create_server(str(unix) if unix else ("127.0.0.1", 0), family=family, backlog=1024)
+        self.address = f"{'h2' if tls else 'h2c'}://"
+        self.address += f"unix:{unix}" if unix else f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.tls, self.greet, self.connections, self.accepted = tls, greet, [], 0
         self.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
         if window is not None:
@@ -270,7 +285,8 @@ class H2Origin:
             except OSError:
                 return
             self.accepted += 1
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.begin, args=(sock,), daemon=True).start()
 
     def begin(self, sock):

@@ -3,6 +3,7 @@ back-pressure, WebSockets."""
 import base64
 import hashlib
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -301,6 +302,75 @@ def test_cut_within_answer(scene):
     assert len(cut.value.body) == 30000
     scene.origin.serve(None)
     assert scene.fetch().status == 200
+
+
+class Moods:
+    """Answers each request in one of the ways in which an origin can fail, by chance."""
+
+    def __init__(self, seed):
+        self.random, self.lock, self.seen = random.Random(seed), threading.Lock(), {}
+
+    def __call__(self, stream):
+        path = stream.get(":path")
+        with self.lock:
+            mood, self.seen[path] = self.random.random(), self.seen.get(path, 0) + 1
+        if mood < 0.1:
+            stream.abort(self.random.choice(list(ErrorCodes)[:14]))
+        elif mood < 0.15:
+            stream.end.leave(max(stream.number - 2, 0))
+        elif mood < 0.2:
+            stream.end.close()
+        elif mood < 0.3:
+            stream.respond(200)
+            stream.send(b"some of it")
+            stream.end.close() if mood < 0.22 else stream.abort(ErrorCodes.INTERNAL_ERROR)
+        elif mood < 0.4:
+            stream.respond(200)
+            stream.send(b"x" * 200000, end=True)
+        elif mood < 0.5:
+            stream.respond(403, end=True)
+        else:
+            stream.some() if stream.get(":method") == "POST" else None
+            stream.respond(200, end=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moods(scene, seed):
+    """An origin that fails in every way at once: each visitor learns what became of his request, in time; what has a body
+    reaches the origin once, the rest twice at most; and behind all that the next request is served."""
+    moods, results, chance = Moods(seed), [], random.Random(seed)
+    scene.origin.serve(moods)
+
+    def visit(number):
+        mine = random.Random(number)
+        with scene.visitor() as visitor:
+            for i in range(20):
+                body = b"x" * mine.choice((1, 100000)) if mine.random() < 0.5 else None
+                stream = visitor.ask("POST" if body else "GET", f"/{number}/{i}/{'b' if body else 'n'}", end=body is None)
+                try:
+                    if mine.random() < 0.1:
+                        stream.abort(ErrorCodes.CANCEL)
+                        continue
+                    if body:
+                        stream.send(body, end=True)
+                    stream.head()
+                    stream.read()
+                    results.append(stream.status)
+                except Gone:
+                    results.append(None)
+                except AssertionError as e:
+                    results.append(str(e))
+
+    visits = [threading.Thread(target=visit, args=(chance.randrange(1 << 30),), daemon=True) for _ in range(8)]
+    for one in visits:
+        one.start()
+    for one in visits:
+        one.join(60)
+        assert not one.is_alive(), results
+    assert len(results) > 100 and results.count(200) > 50 and set(results) <= {200, 403, 502, 503, None}, results
+    assert all(n == 1 or (n == 2 and path.endswith("n")) for path, n in moods.seen.items()), moods.seen
+    scene.origin.serve(None)
+    assert scene.fetch(target="/after").body == b"GET /after\n"
 
 
 # ---- how much at once
