@@ -115,6 +115,7 @@ class End:
     def __init__(self, sock, client, settings=None, opened=None, silent=False):
         self.sock, self.opened, self.streams, self.over = sock, opened, {}, False
         self.goaway = None  # (last stream, code) of the far side's
+        self.last = 1 << 31  # that our own GOAWAY named
         self.changed = threading.Condition(threading.RLock())
         self.connection = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8",
                                                        validate_outbound_headers=False))
@@ -195,6 +196,7 @@ class End:
             machine = connection.state_machine
             was = machine.state
             connection.close_connection(last_stream_id=last)
+            self.last = min(self.last, last)
             machine.state = was  # the library would refuse to go on
         self.do(goaway)
 
