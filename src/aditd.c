@@ -34,7 +34,7 @@
  *     ws_h2      extended CONNECT on outer, a connection     ws         WebSocket frames as a stream
  *     half_stream  bytes of a half as a stream               endpoint   their paths, as aditd sees them
  *     probe_answered  what adit doctor measures with
- *   origin/    adit's half towards the local web server: connections, each an answering half
+ *   origin/    adit's half towards the local server: origin_h1, origin_h2; tunnels says which origin it is
  *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   watch/     adit trace: what --trace has written, told for people: record, source, merge, phrase, summary
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock

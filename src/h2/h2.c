@@ -68,8 +68,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A tunnel
- * brings what its other end has let pass. */
+/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A
+ * tunnel brings what its other end has let pass. */
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                              size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {

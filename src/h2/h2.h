@@ -87,7 +87,8 @@ struct half *h2_stream_half(struct h2_stream *s);
 unsigned h2_streams_allowed(const struct h2 *h);
 /**
  * The far end has gone: nothing more comes or goes. What has come is still told as its readers take it; then messages
- * that were complete end well, the others with ADIT_ERR_INCOMPLETE, and `idle` follows. Outside h2_recv and h2_pull only.
+ * that were complete end well, the others with ADIT_ERR_INCOMPLETE, and `idle` follows. Outside h2_recv and h2_pull
+ * only.
  */
 void h2_cut(struct h2 *h);
 

@@ -1,8 +1,8 @@
 /* pump: moves bytes between an h2 connection and the stream that it runs over.
- * Layer h2; the one part of it that knows streams. The outer connection of carriers, HTTP/2 visitors and HTTP/2 origins
- * use it; the session has its own, for there is a link between.
- * Invariants: one flush per turn; at most H2_PUMP_UNSENT bytes are taken from h2 ahead of the stream; everything is told
- * from the loop, never from inside a call.
+ * Layer h2; the one part of it that knows streams. The outer connection of carriers, HTTP/2 visitors and HTTP/2
+ * origins use it; the session has its own, for there is a link between.
+ * Invariants: one flush per turn; at most H2_PUMP_UNSENT bytes are taken from h2 ahead of the stream; everything is
+ * told from the loop, never from inside a call.
  */
 #ifndef ADIT_H2_PUMP_H
 #define ADIT_H2_PUMP_H

@@ -1,7 +1,7 @@
 /* origin: a local server behind adit, and the connections to it: the answering halves of exchanges.
  * Layer origin; `tunnels` makes one for each place that a tunnel leads to.
- * Invariants: what a connection speaks is settled by the configuration, never by a request; at most ORIGIN_BUFFER body
- * bytes and one socket read of a message are held each way.
+ * Invariants: what a connection speaks is settled by the configuration, never by a request; of a message at most
+ * ORIGIN_BUFFER body bytes and one socket read are held each way by HTTP/1.1, a stream's window by HTTP/2.
  */
 #ifndef ADIT_ORIGIN_ORIGIN_H
 #define ADIT_ORIGIN_ORIGIN_H

@@ -60,8 +60,8 @@ static struct tls_context *tls_of(const struct conf_route *r, struct tls_error *
 	return r->origin_insecure ? tls_context_unverified(e) : tls_context_client(r->origin_ca, NULL, NULL, e);
 }
 
-static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, const struct tunnels_options *with,
-                      struct tls_error *e)
+static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l,
+                      const struct tunnels_options *with, struct tls_error *e)
 {
 	static const enum origin_protocol protocols[] = {
 		[CONF_HTTP] = ORIGIN_H1, [CONF_HTTPS] = ORIGIN_H1, [CONF_H2C] = ORIGIN_H2, [CONF_H2] = ORIGIN_H2,
