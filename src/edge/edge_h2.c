@@ -13,6 +13,25 @@
 /** Read in one turn before others get theirs. */
 #define READ_TURN (128u * 1024)
 
+/** What is waited for, each with a deadline of its own; one timer serves them all. */
+enum edge_h2_wait {
+	H2C_FIRST,   /* the first request */
+	H2C_BLOCK,   /* the end of a field block */
+	H2C_UNSENT,  /* the socket, to take more */
+	H2C_IDLE,    /* another request */
+	H2C_STREAMS, /* the next look at the streams */
+	H2C_NOTICE,  /* what was on its way when the end was announced */
+	H2C_LINGER,  /* the visitor's end */
+	H2C_WAITS
+};
+
+static const uint32_t wait_ms[H2C_WAITS] = {
+	EDGE_H2_FIRST_MS, EDGE_H2_BLOCK_MS, EDGE_H2_STALL_MS, EDGE_H2_IDLE_MS, EDGE_H2_LOOK_MS, EDGE_H2_NOTICE_MS,
+	EDGE_H2_LINGER_MS,
+};
+
+static const struct h2_patience patience = {EDGE_H2_BODY_MS, EDGE_H2_BODY_MIN, EDGE_H2_STALL_MS};
+
 struct edge_h2 {
 	struct loop *loop;
 	struct stream *stream;
@@ -22,14 +41,71 @@ struct edge_h2 {
 	struct h2 *h2;
 	struct budget budget;
 	struct buf out;
-	struct timer timer, notice;
+	struct timer timer;
+	uint64_t since[H2C_WAITS]; /* 0: it is not waited for */
+	uint32_t block;            /* h2's number of the field block that is waited for */
 	struct task flush, free;
 	bool closed, draining, used;
 	bool last_said; /* no more requests are looked at */
+	bool failed;    /* when `out` is written it ends */
 	bool lingers;   /* all is said */
 	bool carries;
-	int failed; /* when `out` is written it ends */
 };
+
+/* ---- deadlines */
+
+static void await(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	if (!c->since[what])
+		c->since[what] = loop_ms(c->loop);
+}
+
+static void arrived(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	c->since[what] = 0;
+}
+
+static uint64_t due(const struct edge_h2 *c, enum edge_h2_wait what)
+{
+	return c->since[what] ? c->since[what] + wait_ms[what] : UINT64_MAX;
+}
+
+static void set_timer(struct edge_h2 *c)
+{
+	uint64_t now = loop_ms(c->loop), first = UINT64_MAX;
+
+	for (int i = 0; i < H2C_WAITS; i++)
+		first = due(c, i) < first ? due(c, i) : first;
+	if (first == UINT64_MAX)
+		timer_clear(&c->timer);
+	else
+		timer_set(&c->timer, first > now ? first - now : 0);
+}
+
+/* Nothing that comes meanwhile puts a deadline off; only what was waited for ends it. */
+static void watch(struct edge_h2 *c)
+{
+	uint32_t block = h2_block(c->h2);
+
+	if (block != c->block)
+		arrived(c, H2C_BLOCK);
+	c->block = block;
+	if (block)
+		await(c, H2C_BLOCK);
+	if (c->out.len)
+		await(c, H2C_UNSENT);
+	else
+		arrived(c, H2C_UNSENT);
+	if (h2_open(c->h2)) {
+		arrived(c, H2C_IDLE);
+		await(c, H2C_STREAMS);
+	} else {
+		arrived(c, H2C_STREAMS);
+		if (c->used)
+			await(c, H2C_IDLE);
+	}
+	set_timer(c);
+}
 
 /* ---- the end */
 
@@ -48,7 +124,6 @@ static void stop(struct edge_h2 *c)
 	c->closed = true;
 	list_remove(&c->node);
 	timer_stop(&c->timer);
-	timer_stop(&c->notice);
 	task_cancel(c->loop, &c->flush);
 	stream_free(&c->stream);
 	task_post_free(c->loop, &c->free);
@@ -71,16 +146,6 @@ void edge_h2_free(struct edge_h2 **cp)
 		stop(c);
 }
 
-static void set_deadline(struct edge_h2 *c)
-{
-	if (c->out.len)
-		timer_set(&c->timer, EDGE_H2_STALL_MS);
-	else if (h2_open(c->h2))
-		timer_clear(&c->timer);
-	else if (c->used)
-		timer_set(&c->timer, EDGE_H2_IDLE_MS);
-}
-
 /* ---- the pump */
 
 static void fill(struct edge_h2 *c)
@@ -101,52 +166,70 @@ static void fill(struct edge_h2 *c)
 static void linger(struct edge_h2 *c)
 {
 	c->lingers = true;
+	memset(c->since, 0, sizeof(c->since));
+	await(c, H2C_LINGER);
 	stream_finish(c->stream);
 	stream_pause(c->stream, false);
-	timer_set(&c->timer, EDGE_H2_LINGER_MS);
+	set_timer(c);
+}
+
+/* h2 has found a fault, or we have: a GOAWAY says so, and what still comes is not looked at. */
+static void fail(struct edge_h2 *c)
+{
+	if (c->failed)
+		return;
+	c->failed = true;
+	await(c, H2C_LINGER); /* that long it may take to write our last word, too */
+	h2_abort_all(c->h2, ADIT_ERR_ABANDONED);
+	task_post(c->loop, &c->flush);
+}
+
+/* False: the connection is gone. */
+static bool write_out(struct edge_h2 *c)
+{
+	struct iovec iov[WRITE_PIECES];
+
+	for (;;) {
+		ssize_t n;
+
+		fill(c);
+		if (!c->out.len)
+			return true;
+		n = stream_write(c->stream, iov, buf_iov(&c->out, iov, WRITE_PIECES));
+		if (n < 0)
+			return false;
+		if (n == 0)
+			return true;
+		arrived(c, H2C_UNSENT);
+		buf_drop(&c->out, (size_t)n);
+	}
 }
 
 static void flush(void *arg)
 {
 	struct edge_h2 *c = arg;
-	struct iovec iov[WRITE_PIECES];
 
-	while (!c->lingers) {
-		ssize_t n;
-
-		fill(c);
-		if (!c->out.len)
-			break;
-		n = stream_write(c->stream, iov, buf_iov(&c->out, iov, WRITE_PIECES));
-		if (n < 0) {
-			close_now(c);
-			return;
-		}
-		if (n == 0)
-			break;
-		buf_drop(&c->out, (size_t)n);
-	}
-	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
-		c->failed = h2_error(c->h2);
 	if (c->lingers)
 		return;
-	if (!c->out.len && c->failed) {
-		stream_finish(c->stream);
+	if (!write_out(c)) {
 		close_now(c);
-	} else if (!c->out.len && c->last_said && !h2_open(c->h2)) {
-		linger(c);
-	} else {
-		set_deadline(c);
+		return;
 	}
+	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
+		fail(c);
+	if (!c->out.len && (c->failed || (c->last_said && !h2_open(c->h2))))
+		linger(c);
+	else
+		watch(c);
 }
 
 static void take(struct edge_h2 *c, const uint8_t *p, size_t n)
 {
+	if (c->lingers || c->failed)
+		return;
 	h2_clock(c->h2, clock_us(), 0);
-	if (h2_recv(c->h2, p, n) < 0) { /* a GOAWAY that says why may still be waiting */
-		c->failed = ADIT_ERR_PROTO;
-		stream_pause(c->stream, true);
-	}
+	if (h2_recv(c->h2, p, n) < 0)
+		fail(c);
 	task_post(c->loop, &c->flush);
 }
 
@@ -156,7 +239,7 @@ static void on_readable(void *owner)
 	uint8_t *block = loop_borrow(c->loop);
 	size_t done = 0;
 
-	while (block && !c->closed && !c->failed && done < READ_TURN) {
+	while (block && !c->closed && done < READ_TURN) {
 		ssize_t n = stream_read(c->stream, block, LOOP_BLOCK);
 
 		if (n == ADIT_ERR_AGAIN)
@@ -165,8 +248,7 @@ static void on_readable(void *owner)
 			close_now(c);
 			break;
 		}
-		if (!c->lingers)
-			take(c, block, (size_t)n);
+		take(c, block, (size_t)n);
 		done += (size_t)n;
 	}
 	loop_return(c->loop, block);
@@ -179,23 +261,65 @@ static void on_writable(void *owner)
 
 static const struct stream_handler stream_handler = {on_readable, on_writable};
 
-static void on_timer(void *arg)
+/* Announces the end to a connection without a request; to one that was told already it is the end. */
+static void end_idle(struct edge_h2 *c)
 {
-	struct edge_h2 *c = arg;
-
-	if (!c->out.len && !h2_open(c->h2) && !c->draining)
-		edge_h2_drain(c, EDGE_DRAIN_ALL);
-	else
+	arrived(c, H2C_FIRST);
+	arrived(c, H2C_IDLE);
+	if (c->draining)
 		close_now(c);
+	else
+		edge_h2_drain(c, EDGE_DRAIN_ALL);
 }
 
-static void on_notice(void *arg)
+static void say_last(struct edge_h2 *c)
 {
-	struct edge_h2 *c = arg;
-
+	arrived(c, H2C_NOTICE);
 	c->last_said = true;
 	h2_goaway_last(c->h2);
 	task_post(c->loop, &c->flush);
+}
+
+static void look(struct edge_h2 *c)
+{
+	arrived(c, H2C_STREAMS);
+	h2_look(c->h2, &patience, loop_ms(c->loop));
+}
+
+static void on_due(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	switch (what) {
+	case H2C_FIRST:
+	case H2C_IDLE:
+		end_idle(c);
+		break;
+	case H2C_BLOCK:
+		arrived(c, H2C_BLOCK);
+		h2_fail(c->h2, ADIT_ERR_SLOW);
+		fail(c);
+		break;
+	case H2C_STREAMS:
+		look(c);
+		break;
+	case H2C_NOTICE:
+		say_last(c);
+		break;
+	default: /* H2C_UNSENT, H2C_LINGER */
+		close_now(c);
+		break;
+	}
+}
+
+static void on_timer(void *arg)
+{
+	struct edge_h2 *c = arg;
+	uint64_t now = loop_ms(c->loop);
+
+	for (int i = 0; i < H2C_WAITS && !c->closed; i++)
+		if (due(c, i) <= now)
+			on_due(c, i);
+	if (!c->closed && !c->lingers)
+		watch(c);
 }
 
 /* ---- h2's events */
@@ -244,9 +368,12 @@ static int join_cookies(struct head *h)
 	return err;
 }
 
-static void answer_error(struct h2_stream *s, int err, const char *detail)
+static void answer_error(struct edge_h2 *c, struct h2_stream *s, int err, const char *detail)
 {
 	struct page *p = malloc(sizeof(*p));
+
+	if (c->events->refused)
+		c->events->refused(c->owner, c, err);
 
 	if (p && page_error(p, err, PAGE_HOP_SERVER, detail, STR("")) == 0) {
 		page_reply(p, h2_stream_half(s), false);
@@ -255,12 +382,17 @@ static void answer_error(struct h2_stream *s, int err, const char *detail)
 	free(p);
 }
 
+static void note_use(struct edge_h2 *c)
+{
+	c->used = true;
+	arrived(c, H2C_FIRST);
+	arrived(c, H2C_IDLE);
+}
+
 static void h2_refused(void *owner, struct h2_stream *s, int err)
 {
-	struct edge_h2 *c = owner;
-
-	c->used = true;
-	answer_error(s, err, NULL);
+	note_use(owner);
+	answer_error(owner, s, err, NULL);
 }
 
 static void h2_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
@@ -271,10 +403,9 @@ static void h2_request(void *owner, struct h2_stream *s, const struct head *h, b
 	const char *detail;
 	int err = judge_request(head, &detail);
 
-	c->used = true;
-	timer_clear(&c->timer);
+	note_use(c);
 	if (err)
-		answer_error(s, err, detail);
+		answer_error(c, s, err, detail);
 	else if (join_cookies(head) == 0)
 		c->events->request(c->owner, c, h2_stream_half(s), head, bodyless);
 }
@@ -315,8 +446,8 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 		return NULL;
 	}
 	timer_init(&c->timer, l, on_timer, c);
-	timer_init(&c->notice, l, on_notice, c);
-	timer_set(&c->timer, EDGE_H2_FIRST_MS);
+	await(c, H2C_FIRST);
+	set_timer(c);
 	stream_own(s, &stream_handler, c);
 	stream_pause(s, false);
 	while (first && !c->closed && buf_iov(first, &v, 1) == 1) {
@@ -344,8 +475,24 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 		return;
 	c->draining = true;
 	h2_goaway(c->h2);
-	timer_set(&c->notice, EDGE_H2_NOTICE_MS);
+	await(c, H2C_NOTICE);
+	set_timer(c);
 	task_post(c->loop, &c->flush);
+}
+
+uint64_t edge_h2_idle_since(const struct edge_h2 *c)
+{
+	if (h2_open(c->h2) || c->out.len || c->lingers || c->carries || stream_unsent(c->stream))
+		return 0;
+	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
+}
+
+void edge_h2_evict(struct edge_h2 *c)
+{
+	h2_goaway_last(c->h2);
+	if (write_out(c))
+		stream_finish(c->stream);
+	close_now(c);
 }
 
 bool edge_h2_may_ask(const struct edge_h2 *c)
