@@ -141,6 +141,17 @@ static int submit_response(struct h2_stream *s, const struct head *h, const nght
 	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
 }
 
+/* What comes behind the request was meant for who would have accepted; nobody waits for its end. */
+static void refuse_upgrade(struct h2_stream *s)
+{
+	bool told = s->in_told;
+
+	s->in_told = true;
+	h2_stream_enough(s);
+	if (!told)
+		half_end(&s->half, NULL);
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -175,6 +186,8 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	s->out_done = body == NULL;
 	if (body)
 		half_credit(&s->half, H2_SEND_BUFFER);
+	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
+		refuse_upgrade(s);
 }
 
 static void op_body(struct half *self, const uint8_t *p, size_t n)
@@ -397,7 +410,7 @@ void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
 	size_t now = s->in.len ? 0 : n < s->credit ? n : s->credit;
 
 	s->in_total += n;
-	if (!s->half.peer) { /* reset by us, still arriving */
+	if (!s->half.peer || s->enough) { /* reset by us, still arriving; or not wanted */
 		consumed(s, n);
 		return;
 	}

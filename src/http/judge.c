@@ -30,8 +30,8 @@ int judge_request(const struct head *h, const char **detail)
 		*detail = "path not an absolute path";
 	else if (protocol.n && !h1_is_token(protocol))
 		*detail = "protocol not a token";
-	else if (protocol.n && h->length > 0)
-		*detail = "CONNECT with content";
+	else if (protocol.n && h->length >= 0) /* which END_STREAM says too: there would be nothing to upgrade for */
+		*detail = "CONNECT with a length, or without bytes to come";
 	return *detail ? ADIT_ERR_BAD_REQUEST : 0;
 }
 

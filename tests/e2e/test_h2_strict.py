@@ -246,6 +246,9 @@ case("extended CONNECT, :protocol twice", PROTO, lambda v: v.head(
     connect(v, WEBSOCKET, WEBSOCKET, SCHEME, PATH, AUTHORITY), end=False))
 case("extended CONNECT with content-length", Status(400), lambda v: v.head(
     connect(v, WEBSOCKET, SCHEME, PATH, AUTHORITY, ("content-length", "5")), end=False))
+case("extended CONNECT with content-length 0", Status(400), lambda v: v.head(
+    connect(v, WEBSOCKET, SCHEME, PATH, AUTHORITY, ("content-length", "0")), end=False))
+case("extended CONNECT with END_STREAM", Status(400), lambda v: v.head(connect(v, WEBSOCKET, SCHEME, PATH, AUTHORITY)))
 case(":protocol with GET", PROTO, lambda v: v.head([WEBSOCKET] + get(v)))
 
 # ---- limits
