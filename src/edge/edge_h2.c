@@ -2,16 +2,11 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "h2/pump.h"
 #include "http/judge.h"
 #include "http/page.h"
-
-/** Pieces of one gathered write. */
-#define WRITE_PIECES 16
-/** Read in one turn before others get theirs. */
-#define READ_TURN (128u * 1024)
 
 /** What is waited for, each with a deadline of its own; one timer serves them all. */
 enum edge_h2_wait {
@@ -34,20 +29,20 @@ static const struct h2_patience patience = {EDGE_H2_BODY_MS, EDGE_H2_BODY_MIN, E
 
 struct edge_h2 {
 	struct loop *loop;
-	struct stream *stream;
 	const struct edge_h2_events *events;
 	void *owner;
 	struct list node;
 	struct h2 *h2;
+	struct h2_pump pump;
 	struct budget budget;
-	struct buf out;
 	struct timer timer;
 	uint64_t since[H2C_WAITS]; /* 0: it is not waited for */
 	uint32_t block;            /* h2's number of the field block that is waited for */
-	struct task flush, free;
+	uint64_t written;          /* by the pump, when that was last looked at */
+	struct task free;
 	bool closed, draining, used;
 	bool last_said; /* no more requests are looked at */
-	bool failed;    /* when `out` is written it ends */
+	bool failed;    /* when what h2 says about that is written it ends */
 	bool lingers;   /* all is said */
 	bool carries;
 };
@@ -92,10 +87,11 @@ static void watch(struct edge_h2 *c)
 	c->block = block;
 	if (block)
 		await(c, H2C_BLOCK);
-	if (c->out.len)
-		await(c, H2C_UNSENT);
-	else
+	if (!c->pump.out.len || c->pump.written != c->written)
 		arrived(c, H2C_UNSENT);
+	c->written = c->pump.written;
+	if (c->pump.out.len)
+		await(c, H2C_UNSENT);
 	if (h2_open(c->h2)) {
 		arrived(c, H2C_IDLE);
 		await(c, H2C_STREAMS);
@@ -114,7 +110,7 @@ static void release(void *arg)
 	struct edge_h2 *c = arg;
 
 	h2_free(&c->h2, ADIT_ERR_ABANDONED);
-	buf_clear(&c->out);
+	h2_pump_clear(&c->pump);
 	free(c);
 }
 
@@ -124,8 +120,7 @@ static void stop(struct edge_h2 *c)
 	c->closed = true;
 	list_remove(&c->node);
 	timer_stop(&c->timer);
-	task_cancel(c->loop, &c->flush);
-	stream_free(&c->stream);
+	h2_pump_stop(&c->pump);
 	task_post_free(c->loop, &c->free);
 }
 
@@ -146,21 +141,7 @@ void edge_h2_free(struct edge_h2 **cp)
 		stop(c);
 }
 
-/* ---- the pump */
-
-static void fill(struct edge_h2 *c)
-{
-	h2_clock(c->h2, clock_us(), 0);
-	while (c->out.len < EDGE_H2_UNSENT) {
-		size_t got, n;
-		uint8_t *room = buf_room(&c->out, H2_QUANTUM + H2_FRAME_HEADER, &got);
-
-		n = room ? h2_pull(c->h2, room, got) : 0;
-		if (!n)
-			return;
-		buf_commit(&c->out, n);
-	}
-}
+/* ---- the pump's events */
 
 /* Our last word is written: it must arrive before the connection goes. */
 static void linger(struct edge_h2 *c)
@@ -168,98 +149,41 @@ static void linger(struct edge_h2 *c)
 	c->lingers = true;
 	memset(c->since, 0, sizeof(c->since));
 	await(c, H2C_LINGER);
-	stream_finish(c->stream);
-	stream_pause(c->stream, false);
+	stream_finish(c->pump.stream);
+	h2_pump_quiet(&c->pump);
 	set_timer(c);
 }
 
 /* h2 has found a fault, or we have: a GOAWAY says so, and what still comes is not looked at. */
 static void fail(struct edge_h2 *c)
 {
-	if (c->failed)
-		return;
 	c->failed = true;
 	await(c, H2C_LINGER); /* that long it may take to write our last word, too */
 	h2_abort_all(c->h2, ADIT_ERR_ABANDONED);
-	task_post(c->loop, &c->flush);
 }
 
-/* False: the connection is gone. */
-static bool write_out(struct edge_h2 *c)
+static void on_flushed(void *owner)
 {
-	struct iovec iov[WRITE_PIECES];
-
-	for (;;) {
-		ssize_t n;
-
-		fill(c);
-		if (!c->out.len)
-			return true;
-		n = stream_write(c->stream, iov, buf_iov(&c->out, iov, WRITE_PIECES));
-		if (n < 0)
-			return false;
-		if (n == 0)
-			return true;
-		arrived(c, H2C_UNSENT);
-		buf_drop(&c->out, (size_t)n);
-	}
-}
-
-static void flush(void *arg)
-{
-	struct edge_h2 *c = arg;
+	struct edge_h2 *c = owner;
 
 	if (c->lingers)
 		return;
-	if (!write_out(c)) {
-		close_now(c);
-		return;
-	}
-	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
+	if (c->pump.failed && !c->failed)
 		fail(c);
-	if (!c->out.len && (c->failed || (c->last_said && !h2_open(c->h2))))
+	if (!c->pump.out.len && (c->failed || (c->last_said && !h2_open(c->h2))))
 		linger(c);
 	else
 		watch(c);
 }
 
-static void take(struct edge_h2 *c, const uint8_t *p, size_t n)
+static void on_ended(void *owner, int err, const char *detail)
 {
-	if (c->lingers || c->failed)
-		return;
-	h2_clock(c->h2, clock_us(), 0);
-	if (h2_recv(c->h2, p, n) < 0)
-		fail(c);
-	task_post(c->loop, &c->flush);
+	(void)err;
+	(void)detail;
+	close_now(owner);
 }
 
-static void on_readable(void *owner)
-{
-	struct edge_h2 *c = owner;
-	uint8_t *block = loop_borrow(c->loop);
-	size_t done = 0;
-
-	while (block && !c->closed && done < READ_TURN) {
-		ssize_t n = stream_read(c->stream, block, LOOP_BLOCK);
-
-		if (n == ADIT_ERR_AGAIN)
-			break;
-		if (n < 0) {
-			close_now(c);
-			break;
-		}
-		take(c, block, (size_t)n);
-		done += (size_t)n;
-	}
-	loop_return(c->loop, block);
-}
-
-static void on_writable(void *owner)
-{
-	flush(owner);
-}
-
-static const struct stream_handler stream_handler = {on_readable, on_writable};
+static const struct h2_pump_events pump_events = {NULL, on_flushed, on_ended};
 
 /* Announces the end to a connection without a request; to one that was told already it is the end. */
 static void end_idle(struct edge_h2 *c)
@@ -277,7 +201,7 @@ static void say_last(struct edge_h2 *c)
 	arrived(c, H2C_NOTICE);
 	c->last_said = true;
 	h2_goaway_last(c->h2);
-	task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 static void look(struct edge_h2 *c)
@@ -296,7 +220,6 @@ static void on_due(struct edge_h2 *c, enum edge_h2_wait what)
 	case H2C_BLOCK:
 		arrived(c, H2C_BLOCK);
 		h2_fail(c->h2, ADIT_ERR_SLOW);
-		fail(c);
 		break;
 	case H2C_STREAMS:
 		look(c);
@@ -328,8 +251,7 @@ static void h2_woken(void *owner)
 {
 	struct edge_h2 *c = owner;
 
-	if (!c->closed)
-		task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 /* HTTP/2 splits Cookie for the sake of compression; further on it is one field (RFC 9113 section 8.2.3). */
@@ -414,8 +336,7 @@ static void h2_idle(void *owner)
 {
 	struct edge_h2 *c = owner;
 
-	if (!c->closed)
-		task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, h2_refused};
@@ -432,13 +353,11 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	if (!c)
 		return NULL;
 	c->loop = l;
-	c->stream = s;
 	c->events = events;
 	c->owner = owner;
 	c->budget = (struct budget){budget, EDGE_H2_BUDGET, 0};
 	o.budget = &c->budget;
 	list_init(&c->node);
-	c->flush = (struct task){.run = flush, .arg = c};
 	c->free = (struct task){.run = release, .arg = c};
 	c->h2 = h2_new(&o, &h2_events, c);
 	if (!c->h2) {
@@ -448,13 +367,12 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	timer_init(&c->timer, l, on_timer, c);
 	await(c, H2C_FIRST);
 	set_timer(c);
-	stream_own(s, &stream_handler, c);
-	stream_pause(s, false);
+	h2_pump_init(&c->pump, l, c->h2, &pump_events, c);
+	h2_pump_start(&c->pump, s);
 	while (first && !c->closed && buf_iov(first, &v, 1) == 1) {
-		take(c, v.iov_base, v.iov_len);
+		h2_pump_take(&c->pump, v.iov_base, v.iov_len);
 		buf_drop(first, v.iov_len);
 	}
-	task_post(l, &c->flush);
 	return c;
 }
 
@@ -477,12 +395,12 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 	h2_goaway(c->h2);
 	await(c, H2C_NOTICE);
 	set_timer(c);
-	task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
-	if (h2_open(c->h2) || c->out.len || c->lingers || c->carries || stream_unsent(c->stream))
+	if (h2_open(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
 		return 0;
 	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
 }
@@ -490,8 +408,7 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 void edge_h2_evict(struct edge_h2 *c)
 {
 	h2_goaway_last(c->h2);
-	if (write_out(c))
-		stream_finish(c->stream);
+	h2_pump_last(&c->pump);
 	close_now(c);
 }
 
@@ -502,7 +419,7 @@ bool edge_h2_may_ask(const struct edge_h2 *c)
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c)
 {
-	return c->stream;
+	return c->pump.stream;
 }
 
 struct list *edge_h2_node(struct edge_h2 *c)

@@ -1,97 +1,212 @@
-"""h2wire: HTTP/2 by hand: a visitor made of frames (hyperframe, hpack), well-formed or not.
+"""Both ends of HTTP/2 as the tests script them: an origin that answers by a handler, and a visitor.
 
-Nothing here forgives: it sends what it is told, keeps all that comes, and every wait has a bound. By itself it
-acknowledges SETTINGS and PING, and opens windows as far as `greedy` says.
+Each connection has one reader; who sends, waits for windows. All of TLS happens under the connection's lock, for one
+SSL object must not be used by two threads at once.
 """
+import select
 import socket
 import ssl
-import struct
+import threading
+import time
 
-import hpack
-import pytest
-from hyperframe import frame as frames
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RequestReceived, ResponseReceived,
+                       StreamEnded, StreamReset, TrailersReceived)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
 
-from harness import DOMAIN
-from wire import Cut
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-NO_ERROR, PROTOCOL, INTERNAL, FLOW_CONTROL, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION = \
-    range(10)
-CALM = 11
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 1, 1, 4, 8, 32
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME, MAX_LIST, _, CONNECT_PROTOCOL, \
-    NO_PRIORITIES = range(1, 10)
+TIMEOUT = 20.0
 
 
-def raw(kind, flags=0, stream=0, payload=b""):
-    """One frame's bytes, whatever they mean."""
-    return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + struct.pack("!I", stream) + payload
+class Gone(Exception):
+    """The far side has reset the stream, or its connection has ended."""
 
 
-def u32(n):
-    return struct.pack("!I", n)
+class Stream:
+    def __init__(self, end, number):
+        self.end, self.number = end, number
+        self.fields, self.informational, self.trailers = None, [], None
+        self.data, self.taken, self.ended, self.reset = bytearray(), 0, False, None
 
-
-def setting(number, value):
-    return struct.pack("!HI", number, value)
-
-
-class Answer:
-    """What has come on one stream."""
-
-    def __init__(self):
-        self.heads, self.data, self.ended, self.reset = [], bytearray(), False, None
-
-    def all(self, name, head=-1):
-        return [v for n, v in self.heads[head] if n == name] if self.heads else []
-
-    def get(self, name, head=-1):
-        found = self.all(name, head)
-        return found[0] if found else None
-
-    @property
-    def statuses(self):
-        return [int(v) for head in self.heads for n, v in head if n == ":status"]
+    def get(self, name):
+        return dict(self.fields).get(name)
 
     @property
     def status(self):
-        """Of the final response; None while there is none."""
-        final = [s for s in self.statuses if s >= 200]
-        return final[0] if final else None
+        return int(self.get(":status"))
 
-    @property
-    def over(self):
-        return self.ended or self.reset is not None
+    def wait(self, wanted, what, timeout=TIMEOUT):
+        until = time.monotonic() + timeout
+        with self.end.changed:
+            while not wanted():
+                if self.reset is not None or self.end.over:
+                    raise Gone(f"stream {self.number} is gone ({self.reset}), no {what}")
+                left = until - time.monotonic()
+                assert left > 0, f"stream {self.number}: no {what} within {timeout:g} s"
+                self.end.changed.wait(left)
+
+    def head(self):
+        """The response's fields."""
+        self.wait(lambda: self.fields is not None, "head")
+        return self.fields
+
+    def some(self, n=1, timeout=TIMEOUT):
+        """At least n bytes of body (less only at its end), which opens the window again."""
+        self.wait(lambda: len(self.data) >= n or self.ended, "data", timeout)
+        with self.end.changed:
+            data, self.data = bytes(self.data), bytearray()
+            taken, self.taken = self.taken, 0
+            if taken and not self.ended and self.reset is None:
+                self.end.do(lambda c: c.acknowledge_received_data(taken, self.number))
+        return data
+
+    def read(self, sink=None):
+        """The rest of the body."""
+        body = bytearray()
+        while data := self.some():
+            sink(data) if sink else body.extend(data)
+        self.wait(lambda: self.ended, "end")
+        return bytes(body)
+
+    def respond(self, status=200, fields=(), end=False):
+        self.send_head([(":status", str(status)), *fields], end)
+
+    def send_head(self, fields, end=False):
+        self.end.do(lambda c: c.send_headers(self.number, list(fields), end_stream=end))
+
+    def send(self, data, end=False):
+        """Waits until all of it has gone out; `end` with it."""
+        connection, view = self.end.connection, memoryview(data)
+        while view:
+            self.wait(lambda: connection.local_flow_control_window(self.number) > 0, "window")
+            with self.end.changed:
+                n = min(len(view), connection.local_flow_control_window(self.number), connection.max_outbound_frame_size)
+                last = end and n == len(view)
+                self.end.do(lambda c: c.send_data(self.number, view[:n].tobytes(), end_stream=last))
+            view = view[n:]
+        if end and not len(data):
+            self.end.do(lambda c: c.end_stream(self.number))
+
+    def abort(self, code):
+        self.end.do(lambda c: c.reset_stream(self.number, code))
+
+    def wait_reset(self, timeout=TIMEOUT):
+        """The code of the far side's RST_STREAM."""
+        until = time.monotonic() + timeout
+        with self.end.changed:
+            while self.reset is None:
+                left = until - time.monotonic()
+                assert left > 0 and not self.end.over, f"stream {self.number}: no reset within {timeout:g} s"
+                self.end.changed.wait(left)
+        return ErrorCodes(self.reset)
 
 
-class H2Visitor:
-    """One HTTP/2 connection of a visitor. `greedy`: what streams' and the connection's windows are opened by as data
-    comes ("all"), only the connection's ("connection"), or nothing ("none")."""
+class End:
+    """One connection. `settings` are ours; `opened` is called with each stream that the far side opens."""
 
-    def __init__(self, server, name="shop", tls=False, settings=b"", greedy="all", timeout=15.0, receive_buffer=None,
-                 begin=True):
-        sock = socket.socket()
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(timeout)
-        sock.connect(("127.0.0.1", server.tls_port if tls else server.plain_port))
+    def __init__(self, sock, client, settings=None, opened=None, silent=False):
+        self.sock, self.opened, self.streams, self.over = sock, opened, {}, False
+        self.goaway = None  # (last stream, code) of the far side's
+        self.changed = threading.Condition(threading.RLock())
+        self.connection = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8",
+                                                       validate_outbound_headers=False))
+        if settings:
+            self.connection.local_settings = Settings(client=client, initial_values=settings)
+        if not silent:
+            self.do(lambda c: (c.initiate_connection(), c.increment_flow_control_window(1 << 30)))
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def do(self, what):
+        """Something that may write; Gone when it cannot be."""
+        with self.changed:
+            try:
+                result = what(self.connection)
+                self.flush()
+                return result
+            except (OSError, ProtocolError, KeyError) as e:
+                raise Gone(repr(e)) from e
+
+    def flush(self):
+        data = self.connection.data_to_send()
+        if data:
+            self.sock.sendall(data)
+
+    def run(self):
+        poll = select.poll()
+        try:
+            poll.register(self.sock, select.POLLIN)
+            while not self.over:
+                pending = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
+                if not pending and not poll.poll(1000):
+                    continue
+                with self.changed:
+                    data = self.sock.recv(65536)
+                    if not data:
+                        break
+                    for event in self.connection.receive_data(data):
+                        self.take(event)
+                    self.flush()
+                    self.changed.notify_all()
+        except (OSError, ValueError, ProtocolError):
+            try:
+                self.flush()
+            except OSError:
+                pass
+        self.close()
+
+    def take(self, event):
+        number = getattr(event, "stream_id", None)
+        stream = self.streams.get(number)
+        if isinstance(event, RequestReceived):
+            stream = self.streams[number] = Stream(self, number)
+            stream.fields = event.headers
+            if self.opened:
+                self.opened(stream)
+        elif isinstance(event, ConnectionTerminated):
+            self.goaway = (event.last_stream_id, event.error_code)
+        elif stream is None:
+            return
+        elif isinstance(event, InformationalResponseReceived):
+            stream.informational.append(event.headers)
+        elif isinstance(event, ResponseReceived):
+            stream.fields = event.headers
+        elif isinstance(event, TrailersReceived):
+            stream.trailers = event.headers
+        elif isinstance(event, DataReceived):
+            stream.data += event.data
+            stream.taken += event.flow_controlled_length
+        elif isinstance(event, StreamEnded):
+            stream.ended = True
+        elif isinstance(event, StreamReset):
+            stream.reset = event.error_code
+
+    def close(self):
+        """FIN, or nothing when it is closed already."""
+        with self.changed:
+            self.over = True
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            self.sock.close()
+            self.changed.notify_all()
+
+
+class H2Visitor(End):
+    """A visitor: prior knowledge on a plain port, ALPN with a TLS context."""
+
+    def __init__(self, port, host, tls=None, **options):
+        sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host, self.scheme = f"{name}.{DOMAIN}", "https" if tls else "http"
+        self.host, self.scheme = host, "https" if tls else "http"
         if tls:
-            context = ssl.create_default_context(cafile=str(server.authority.ca))
-            context.set_alpn_protocols(["h2"])
-            sock = context.wrap_socket(sock, server_hostname=self.host)
+            tls.set_alpn_protocols(["h2"])
+            sock = tls.wrap_socket(sock, server_hostname=host)
             assert sock.selected_alpn_protocol() == "h2"
-        self.sock, self.greedy = sock, greedy
-        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
-        self.decoder.max_allowed_table_size = 1 << 32  # whatever a test's SETTINGS say
-        self.buffer, self.block = bytearray(), None
-        self.answers, self.seen, self.settings = {}, [], {}
-        self.goaway, self.closed, self.next_id, self.pongs, self.acks = None, False, 1, [], 0
-        self.windows = {0: 65535}  # what we may send; streams begin with their first frame
-        if begin:
-            self.send(PREFACE + raw(SETTINGS, payload=settings))
+        super().__init__(sock, True, **options)
 
     def __enter__(self):
         return self
@@ -99,196 +214,94 @@ class H2Visitor:
     def __exit__(self, *_):
         self.close()
 
-    def close(self):
-        self.sock.close()
-
-    # ---- sending
-
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def try_send(self, data):
-        """Sends to who may have gone."""
-        try:
-            self.sock.sendall(data)
-        except OSError:
-            pass
-
-    def frame(self, kind, flags=0, stream=0, payload=b""):
-        self.send(raw(kind, flags, stream, payload))
-
-    def fields(self, method="GET", path="/", more=()):
-        return [(":method", method), (":scheme", self.scheme), (":path", path), (":authority", self.host), *more]
-
-    def encode(self, fields):
-        """A field block, with exactly these names and values; nothing goes into the dynamic table."""
-        return self.encoder.encode([hpack.NeverIndexedHeaderTuple(n, v) for n, v in fields], huffman=False)
-
-    def new_stream(self):
-        stream, self.next_id = self.next_id, self.next_id + 2
-        self.windows[stream] = self.settings.get(INITIAL_WINDOW, 65535)
+    def ask(self, method="GET", path="/", fields=(), end=True):
+        with self.changed:
+            number = self.connection.get_next_available_stream_id()
+            stream = self.streams[number] = Stream(self, number)
+            stream.send_head([(":method", method), (":scheme", self.scheme), (":authority", self.host), (":path", path),
+                              *fields], end)
         return stream
 
-    def head(self, fields=None, end=True, stream=None):
-        """HEADERS with these fields, by default a GET's; the stream's number."""
-        stream = self.new_stream() if stream is None else stream
-        flags = END_HEADERS | (END_STREAM if end else 0)
-        self.frame(HEADERS, flags, stream, self.encode(self.fields() if fields is None else fields))
-        return stream
-
-    def ask(self, method="GET", path="/", more=(), end=True):
-        return self.head(self.fields(method, path, more), end)
-
-    def connect(self, path="/", more=(), protocol="websocket"):
-        """An extended CONNECT (RFC 8441)."""
-        return self.head([(":method", "CONNECT"), (":protocol", protocol), (":scheme", self.scheme), (":path", path),
-                          (":authority", self.host), *more], end=False)
-
-    def data(self, stream, payload=b"", end=False):
-        """One DATA frame, without a look at windows."""
-        self.frame(DATA, END_STREAM if end else 0, stream, payload)
-
-    def upload(self, stream, payload, end=True):
-        """DATA as far as windows allow, waiting for more of them; stops when the stream is over."""
-        at = 0
-        while at < len(payload):
-            room = min(self.windows[0], self.windows[stream], 16384, len(payload) - at)
-            if room <= 0:
-                self.until(lambda: min(self.windows[0], self.windows[stream]) > 0 or self.answer(stream).over)
-                if self.answer(stream).over:
-                    return at
-                continue
-            self.data(stream, payload[at:at + room])
-            self.windows[0] -= room
-            self.windows[stream] -= room
-            at += room
-        if end:
-            self.data(stream, end=True)
-        return at
-
-    def trailers(self, stream, fields):
-        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, self.encode(fields))
-
-    def rst(self, stream, code=CANCEL):
-        self.frame(RST_STREAM, 0, stream, u32(code))
-
-    def open_window(self, stream, n):
-        self.frame(WINDOW_UPDATE, 0, stream, u32(n))
-
-    # ---- receiving
-
-    def answer(self, stream):
-        return self.answers.setdefault(stream, Answer())
-
-    def fill(self):
-        try:
-            data = self.sock.recv(65536)
-        except (socket.timeout, TimeoutError) as e:
-            raise AssertionError(f"nothing arrived for {self.sock.gettimeout()} s") from e
-        except OSError:
-            data = b""
-        self.buffer += data
-        self.closed = self.closed or not data
-
-    def next_frame(self):
-        """The next frame, taken note of; None at the end of the connection."""
-        while True:
-            if len(self.buffer) >= 9:
-                frame, length = frames.Frame.parse_frame_header(memoryview(bytes(self.buffer[:9])))
-                if len(self.buffer) >= 9 + length:
-                    break
-            if self.closed:
-                return None
-            self.fill()
-        body = bytes(self.buffer[9:9 + length])
-        del self.buffer[:9 + length]
-        frame.parse_body(memoryview(body))
-        self.take(frame, body)
-        self.seen.append(frame)
-        return frame
-
-    def until(self, check, what=""):
-        """Reads frames until check() is true; raises Cut when the connection ends before."""
-        while not check():
-            if self.next_frame() is None:
-                raise Cut(f"the connection ended: {what} {self.goaway}")
-
-    def take(self, frame, body):
-        kind, stream = frame.type, frame.stream_id
-        if kind == SETTINGS and "ACK" not in frame.flags:
-            before = self.settings.get(INITIAL_WINDOW, 65535)
-            self.settings.update(frame.settings)
-            for open_id in self.windows:
-                self.windows[open_id] += self.settings.get(INITIAL_WINDOW, 65535) - before if open_id else 0
-            self.try_send(raw(SETTINGS, ACK))
-        elif kind == SETTINGS:
-            self.acks += 1
-        elif kind == PING and "ACK" not in frame.flags:
-            self.try_send(raw(PING, ACK, 0, body))
-        elif kind == PING:
-            self.pongs.append(body)
-        elif kind == GOAWAY:
-            self.goaway = frame
-        elif kind == WINDOW_UPDATE:
-            self.windows[stream] = self.windows.get(stream, 0) + frame.window_increment
-        elif kind in (HEADERS, CONTINUATION):
-            self.take_block(frame)
-        elif kind == DATA:
-            self.take_data(frame)
-        elif kind == RST_STREAM:
-            self.answer(stream).reset = frame.error_code
-
-    def take_block(self, frame):
-        self.block = (self.block or b"") + frame.data
-        answer = self.answer(frame.stream_id)
-        answer.ended = answer.ended or "END_STREAM" in frame.flags
-        if "END_HEADERS" in frame.flags:
-            answer.heads.append([(n if isinstance(n, str) else n.decode("latin-1"),
-                                  v if isinstance(v, str) else v.decode("latin-1"))
-                                 for n, v in self.decoder.decode(self.block, raw=True)])
-            self.block = None
-
-    def take_data(self, frame):
-        answer = self.answer(frame.stream_id)
-        answer.data += frame.data
-        answer.ended = answer.ended or "END_STREAM" in frame.flags
-        n = frame.flow_controlled_length
-        if n and self.greedy != "none":
-            self.try_send(raw(WINDOW_UPDATE, 0, 0, u32(n)))
-        if n and self.greedy == "all" and not answer.over:
-            self.try_send(raw(WINDOW_UPDATE, 0, frame.stream_id, u32(n)))
-
-    def whole(self, stream):
-        """The stream's answer when it has ended, or was reset."""
-        answer = self.answer(stream)
-        self.until(lambda: answer.over, f"stream {stream}")
-        return answer
-
-    def headed(self, stream, count=1):
-        """The stream's answer when so many heads have come."""
-        answer = self.answer(stream)
-        self.until(lambda: len(answer.heads) >= count or answer.over, f"stream {stream}")
-        return answer
-
-    def fetch(self, method="GET", path="/", more=(), body=None):
-        stream = self.ask(method, path, more, end=body is None)
+    def fetch(self, method="GET", path="/", fields=(), body=None):
+        """A whole exchange; .body is what came."""
+        stream = self.ask(method, path, fields, end=body is None)
         if body is not None:
-            self.upload(stream, body)
-        return self.whole(stream)
+            stream.send(body, end=True)
+        stream.head()
+        stream.body = stream.read()
+        return stream
 
-    def ping(self, payload=b"adit-e2e"):
-        """All that was sent before is looked at when this returns."""
-        count = len(self.pongs)
-        self.frame(PING, 0, 0, payload)
-        self.until(lambda: len(self.pongs) > count, "PING")
 
-    def greeted(self):
-        """Both SETTINGS have crossed, and ours are acknowledged."""
-        self.until(lambda: self.settings and self.acks, "SETTINGS")
-        return self
+def tell_back(stream):
+    """The default answer: method, path and body of the request."""
+    body = stream.read()
+    stream.respond(200, [("content-type", "text/plain")])
+    stream.send(f"{stream.get(':method')} {stream.get(':path')}\n".encode() + body, end=True)
 
-    def ended(self):
-        """Reads to the end of the connection; the code of its GOAWAY, None without one."""
-        while self.next_frame() is not None:
+
+class H2Origin:
+    """An HTTP/2 server: handler(stream) runs in a thread of its own for each request. `streams`: MAX_CONCURRENT_STREAMS,
+    `window`: of each stream, `tls`: a server's context, `greet`: called with each accepted socket instead of HTTP/2."""
+
+    def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.address = f"{'h2' if tls else 'h2c'}://127.0.0.1:{self.port}"
+        self.tls, self.greet, self.connections, self.accepted = tls, greet, [], 0
+        self.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
+        if window is not None:
+            self.settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
+        if connect:
+            self.settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        self.lock, self.running, self.most = threading.Lock(), 0, 0
+        self.serve(None)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def serve(self, handler):
+        """From now on `handler` answers, and `requests` starts empty. None: the request is told back."""
+        self.handler, self.requests, self.most = handler or tell_back, [], 0
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.begin, args=(sock,), daemon=True).start()
+
+    def begin(self, sock):
+        try:
+            if self.tls:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+            if self.greet:
+                self.greet(sock)
+                return
+            self.connections.append(End(sock, False, settings=self.settings, opened=self.opened))
+        except (OSError, Gone):
+            sock.close()
+
+    def opened(self, stream):
+        self.requests.append(stream)
+        threading.Thread(target=self.answer, args=(stream, self.handler), daemon=True).start()
+
+    def answer(self, stream, handler):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            handler(stream)
+        except (Gone, AssertionError):
             pass
-        return self.goaway.error_code if self.goaway else None
+        finally:
+            with self.lock:
+                self.running -= 1
+
+    def open(self):
+        return [c for c in self.connections if not c.over]
+
+    def stop(self):
+        self.listener.close()
+        for connection in list(self.connections):
+            connection.close()

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from h2wire import (
+from h2frames import (
     ACK, CALM, CANCEL, COMPRESSION, CONNECT_PROTOCOL, CONTINUATION, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM,
     FLOW_CONTROL, FRAME_SIZE, GOAWAY, HEADERS, HEADER_TABLE_SIZE, INITIAL_WINDOW, MAX_FRAME, MAX_LIST, MAX_STREAMS,
     NO_PRIORITIES, PADDED, PING, PREFACE, PRIORITISED, PRIORITY, PROTOCOL, PUSH_PROMISE, REFUSED, RST_STREAM, SETTINGS,
-    STREAM_CLOSED, WINDOW_UPDATE, H2Visitor, raw, setting, u32)
+    STREAM_CLOSED, WINDOW_UPDATE, RawVisitor, raw, setting, u32)
 from harness import DOMAIN
 from wire import Cut, eventually, lines, reply, tell_back
 
@@ -619,7 +619,7 @@ def test_rule(world, name, tls):
     """What comes back is what the rule wants; the origin sees no request of what is none; other streams live on."""
     act, expect = CASES[name]
     beside = Beside(world)
-    with H2Visitor(world.server, tls=tls) as v:
+    with RawVisitor(world.server, tls=tls) as v:
         held = v.greeted().ask(path="/beside")
         eventually(lambda: "/beside" in beside.saw(), "the request beside it")
         stream = act(v)

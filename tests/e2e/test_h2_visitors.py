@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from h2wire import (
+from h2frames import (
     CALM, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, NO_ERROR, PREFACE, PROTOCOL, REFUSED,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, H2Visitor, raw, setting, u32)
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, RawVisitor, raw, setting, u32)
 from harness import DOMAIN
 from wire import Cut, chunked, eventually, lines, read_body, reply
 
@@ -24,7 +24,7 @@ def visit(world, request):
     opened = []
 
     def visit(**options):
-        opened.append(H2Visitor(world.server, tls=request.param, **options))
+        opened.append(RawVisitor(world.server, tls=request.param, **options))
         return opened[-1]
 
     yield visit
@@ -457,7 +457,7 @@ def test_shut_windows_hold_nothing_up(world, visit):
                          ids=["HEADERS", "DATA", "WINDOW_UPDATE", "ACK", "RST_STREAM"])
 def test_first_frame_is_no_settings(world, tls, first):
     """A connection that does not begin with SETTINGS ends with GOAWAY(PROTOCOL_ERROR)."""
-    with H2Visitor(world.server, tls=tls, begin=False) as v:
+    with RawVisitor(world.server, tls=tls, begin=False) as v:
         v.send(PREFACE + first)
         assert v.ended() == PROTOCOL
     assert world.origin.requests == []
@@ -465,7 +465,7 @@ def test_first_frame_is_no_settings(world, tls, first):
 
 def test_no_preface_behind_alpn(world):
     """Who agrees on h2 and says something else gets the end of the connection."""
-    with H2Visitor(world.server, tls=True, begin=False) as v:
+    with RawVisitor(world.server, tls=True, begin=False) as v:
         v.send(lines("GET / HTTP/1.1", [("Host", v.host)]))
         assert v.ended() in (PROTOCOL, None)
     assert world.origin.requests == []
@@ -479,16 +479,16 @@ def test_idle_h2_visitors_make_room(own):
     go = threading.Event()
     origin.serve(lambda c, r: ((r.target != "/long" or go.wait(20)), c.send(reply(200, b"served"))))
     own.http(server, origin.port, "--name", "shop").wait_event("published")
-    running = H2Visitor(server)
+    running = RawVisitor(server)
     long = running.ask(path="/long")
     eventually(lambda: origin.requests, "the long request")
     idle = []
     for _ in range(30):
-        idle.append(H2Visitor(server))
+        idle.append(RawVisitor(server))
         assert idle[-1].fetch().data == b"served"
     for _ in range(5):
         assert server.fetch("shop").status == 200
-        with H2Visitor(server, tls=True) as v:
+        with RawVisitor(server, tls=True) as v:
             assert v.fetch().data == b"served"
     assert idle[0].ended() == NO_ERROR, "the oldest one was told"
     go.set()
@@ -504,7 +504,7 @@ def test_descriptors_run_out_over_h2(own):
     own.http(server, origin.port, "--name", "shop").wait_event("published")
     idle, served = [], 0
     for _ in range(60):
-        idle.append(H2Visitor(server))
+        idle.append(RawVisitor(server))
         try:
             served += idle[-1].fetch().status == 200
         except (Cut, OSError):
@@ -530,13 +530,13 @@ def test_deadlines_of_h2_visitors(world):
     box = {}
 
     def block():
-        with H2Visitor(world.server, timeout=400) as v:
+        with RawVisitor(world.server, timeout=400) as v:
             v.ask("POST", end=False)
             v.frame(HEADERS, END_STREAM, v.new_stream(), v.encode(v.fields()))
             box["block"] = timed(v.ended)
 
     def upload():
-        with H2Visitor(world.server, timeout=400) as v:
+        with RawVisitor(world.server, timeout=400) as v:
             stream = v.ask("POST", end=False)
             v.data(stream, b"x" * 1000)
             got, took = timed(lambda: v.whole(stream))
@@ -544,7 +544,7 @@ def test_deadlines_of_h2_visitors(world):
             box["body"] = (got.status, got.reset), took
 
     def reader():
-        with H2Visitor(world.server, timeout=400, greedy="connection") as v:
+        with RawVisitor(world.server, timeout=400, greedy="connection") as v:
             box["reader"] = timed(lambda: v.whole(v.ask(path="/big")).reset)
 
     threads = [threading.Thread(target=f) for f in (block, upload, reader)]
