@@ -87,5 +87,4 @@ void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms)
 	/* one that was given up is not late any more */
 	while (give_up_one(h, p, now_ms))
 		;
-	h2_wake(h);
 }
