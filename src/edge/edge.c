@@ -192,8 +192,8 @@ static uint64_t h2_idle_since(struct list *node)
 	return edge_h2_idle_since(edge_h2_of_node(node));
 }
 
-/* Since when the first of them is idle, 0 when none of EDGE_EVICT_LOOK is. Those with a request that are met on the way
- * move behind, so that the next look begins elsewhere. */
+/* Since when the first of them is idle, 0 when none of EDGE_EVICT_LOOK is. Those with a request that are met on the
+ * way move behind, so that the next look begins elsewhere. */
 static uint64_t first_idle(struct list *visitors, uint64_t (*idle_since)(struct list *node))
 {
 	for (unsigned look = EDGE_EVICT_LOOK; look && !list_empty(visitors); look--) {

@@ -151,7 +151,8 @@ static void judge(struct h2 *h)
 
 static void judge_window(struct h2 *h, uint32_t size)
 {
-	int64_t more = (int64_t)size - nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+	uint32_t before = nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+	int64_t more = (int64_t)size - before;
 	const struct list *at;
 
 	if (size > WINDOW_MAX)

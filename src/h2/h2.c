@@ -254,7 +254,7 @@ static bool feed(struct h2 *h, const uint8_t *p, size_t n, int *err)
 	return done == (ssize_t)n;
 }
 
-/* What ends nghttp2 without a word of its own: no preface, or more frames of a kind than anybody has reason to send. */
+/* What ends nghttp2 without a word of its own: no preface, or more frames of a kind than anybody has reason for. */
 static uint32_t code_of_fatal(int err)
 {
 	if (err == NGHTTP2_ERR_NOMEM)

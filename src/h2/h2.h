@@ -51,8 +51,8 @@ struct h2_events {
 	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
 	/* The last open stream has ended, everything that came on it was told; from the end of h2_recv or h2_pull. */
 	void (*idle)(void *owner);
-	/* Answering role: a request is refused, its half is not linked: its head is too large, or its body comes too slowly
-	 * (ADIT_ERR_SLOW). Answer by the half's ops; may be NULL: it is reset. */
+	/* Answering role: a request is refused, its half is not linked: its head is too large, or its body comes too
+	 * slowly (ADIT_ERR_SLOW). Answer by the half's ops; may be NULL: it is reset. */
 	void (*refused)(void *owner, struct h2_stream *s, int err);
 };
 
@@ -85,7 +85,7 @@ size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 /** Answering role: gives up the streams that have let us wait for longer, as far as can be told from one look to the
  *  next: by `refused`, or RST_STREAM. */
 void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms);
-/** Answering strangers: which of their field blocks has begun and not ended (nothing else can come meanwhile); 0: none. */
+/** Answering strangers: which of their field blocks has begun and not ended, 0: none. Nothing else comes meanwhile. */
 uint32_t h2_block(const struct h2 *h);
 /** Ends the connection: the next pull brings a GOAWAY that says why. */
 void h2_fail(struct h2 *h, int err);

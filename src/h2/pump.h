@@ -34,7 +34,7 @@ struct h2_pump {
 	void *owner;
 	struct buf out;
 	uint64_t written;      /* bytes that the stream has taken */
-	int failed;            /* why h2 is of no further use; what it says about that is in `out`, what comes is thrown away */
+	int failed;            /* why h2 is of no further use; what it says about that is in `out`, what comes is dropped */
 	int unwritable;        /* why the stream takes nothing more; what came before that is still read */
 	bool quiet, stopped;
 	struct task flush;

@@ -3,16 +3,14 @@ import base64
 import hashlib
 import os
 import socket
-import ssl
 import threading
 import time
 
 import pytest
 
 from h2frames import (
-    CALM, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, NO_ERROR, PREFACE, PROTOCOL, REFUSED,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, RawVisitor, raw, setting, u32)
-from harness import DOMAIN
+    CALM, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, NO_ERROR, PREFACE, PROTOCOL,
+    REFUSED, RST_STREAM, SETTINGS, WINDOW_UPDATE, RawVisitor, raw, setting, u32)
 from wire import Cut, chunked, eventually, lines, read_body, reply
 
 CHUNKED = ("Transfer-Encoding", "chunked")
@@ -379,7 +377,7 @@ def test_websocket_cut_by_origin(world, visit):
 
 
 def test_websocket_refused(world, visit):
-    """An origin that refuses gives an ordinary answer; the stream is over, and nothing behind it reaches the origin."""
+    """An origin that refuses gives an ordinary answer; the stream is over, nothing behind it reaches the origin."""
     world.origin.serve(lambda c, r: c.send(reply(403, b"no")))
     v = visit()
     stream = v.connect("/ws")
@@ -524,8 +522,8 @@ def timed(act):
 
 @pytest.mark.soak
 def test_deadlines_of_h2_visitors(world):
-    """A field block that does not end: GOAWAY(ENHANCE_YOUR_CALM) after 10 s. A body that does not come: 408 after 60 s.
-    A reader who takes nothing: RST_STREAM(CANCEL) after 5 min."""
+    """A field block that does not end: GOAWAY(ENHANCE_YOUR_CALM) after 10 s. A body that does not come: 408 after
+    60 s. A reader who takes nothing: RST_STREAM(CANCEL) after 5 min."""
     world.origin.serve(lambda c, r: c.send(reply(200, b"x" * 1_000_000)) if r.target == "/big" else r.read())
     box = {}
 

@@ -1,5 +1,5 @@
-/* gate: what a stranger's frames come to, cut anywhere. tests/e2e/test_h2_strict.py has the rules; here the same bytes
- * must mean the same however they arrive. */
+/* gate: what a stranger's frames come to, cut anywhere. tests/e2e/h2_rules.py has the rules; here the same bytes must
+ * mean the same however they arrive. */
 #include <stdlib.h>
 
 #include "h2/h2.h"
@@ -98,7 +98,8 @@ struct row {
 
 static const struct row rows[] = {
 	{"two GETs", BYTES(HELLO ASK("\1") ASK("\3")), 2, -1, -1, 0},
-	{"a stream that depends on itself", BYTES(HELLO "\0\0\x13\1\x25\0\0\0\1" "\0\0\0\1\x10" GET ASK("\3")), 2, -1, -1, 0},
+	{"a stream that depends on itself",
+	 BYTES(HELLO "\0\0\x13\1\x25\0\0\0\1" "\0\0\0\1\x10" GET ASK("\3")), 2, -1, -1, 0},
 	{"the same with padding",
 	 BYTES(HELLO "\0\0\x16\1\x2d\0\0\0\1" "\2\x80\0\0\1\x10" GET "\0\0" ASK("\3")), 2, -1, -1, 0},
 	{"a block in two frames, the first with priority",
@@ -121,7 +122,8 @@ static const struct row rows[] = {
 	 BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\x7f\xfe\0\0" "\0\0\6\4\0\0\0\0\0" "\0\4\0\1\0\0" ASK("\3")),
 	 2, -1, -1, 0},
 	{"a stream that was passed over", BYTES(HELLO ASK("\5") ASK("\1")), 1, 1, -1, 0},
-	{"a stream that its end has reset", BYTES(HELLO ASK("\1") "\0\0\4\3\0\0\0\0\1" "\0\0\0\x08" ASK("\1")), 1, 5, -1, 0},
+	{"a stream that its end has reset",
+	 BYTES(HELLO ASK("\1") "\0\0\4\3\0\0\0\0\1" "\0\0\0\x08" ASK("\1")), 1, 5, -1, 0},
 	{"a frame that nobody knows", BYTES(HELLO "\0\0\3\x4d\xff\0\0\0\7" "abc" ASK("\1")), 1, -1, -1, 0},
 };
 
@@ -160,8 +162,8 @@ static void cut_anywhere(void)
 /* A block is waited for from its frame's header to its last byte, and each has its own number. */
 static void block(void)
 {
-	static const char frames[] = HELLO ASK("\1") "\0\0\2\1\1\0\0\0\3" "\x82\x86" "\0\0\x0c\x09\4\0\0\0\3" "\x84\x41\x09"
-	                             "a.example" ASK("\5");
+	static const char frames[] = HELLO ASK("\1") "\0\0\2\1\1\0\0\0\3" "\x82\x86"
+	                             "\0\0\x0c\x09\4\0\0\0\3" "\x84\x41\x09" "a.example" ASK("\5");
 	const uint8_t *p = (const uint8_t *)frames;
 	const size_t first = sizeof(HELLO) - 1 + 9 + 14, second = first + 9 + 2 + 9 + 12;
 	struct end e;
