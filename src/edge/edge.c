@@ -182,23 +182,47 @@ static void update_full(struct edge *e)
 	e->o.full(e->o.owner, full);
 }
 
-/* Ends the connection that has been without a request for longest: who only holds connections open locks nobody out.
- * Those with a request that are met on the way move behind, so that the next look begins elsewhere. */
+static uint64_t h1_idle_since(struct list *node)
+{
+	return edge_h1_idle_since(edge_h1_of_node(node));
+}
+
+static uint64_t h2_idle_since(struct list *node)
+{
+	return edge_h2_idle_since(edge_h2_of_node(node));
+}
+
+/* Since when the first of them is idle, 0 when none of EDGE_EVICT_LOOK is. Those with a request that are met on the
+ * way move behind, so that the next look begins elsewhere. */
+static uint64_t first_idle(struct list *visitors, uint64_t (*idle_since)(struct list *node))
+{
+	for (unsigned look = EDGE_EVICT_LOOK; look && !list_empty(visitors); look--) {
+		struct list *node = visitors->next;
+		uint64_t since = idle_since(node);
+
+		if (since)
+			return since;
+		list_remove(node);
+		list_append(visitors, node);
+	}
+	return 0;
+}
+
+/* Ends a connection that is without a request: who only holds connections open locks nobody out. Of the oldest of
+ * HTTP/1.1 and of HTTP/2 it is the one that has been so for longer. */
 static bool evict_one(struct edge *e)
 {
-	unsigned look = EDGE_EVICT_LOOK;
+	uint64_t h1, h2;
 
 	if (greet_evict(&e->greetings))
 		return true;
-	while (look-- && !list_empty(&e->visitors)) {
-		struct list *node = e->visitors.next;
-
-		if (edge_h1_evict(edge_h1_of_node(node)))
-			return true;
-		list_remove(node);
-		list_append(&e->visitors, node);
-	}
-	return false;
+	h1 = first_idle(&e->visitors, h1_idle_since);
+	h2 = first_idle(&e->h2_visitors, h2_idle_since);
+	if (h2 && (!h1 || h2 < h1))
+		edge_h2_evict(edge_h2_of_node(e->h2_visitors.next));
+	else if (h1)
+		edge_h1_evict(edge_h1_of_node(e->visitors.next));
+	return h1 || h2;
 }
 
 void edge_starved(void *arg)
@@ -245,16 +269,24 @@ static void on_h2_closed(void *owner, struct edge_h2 *c)
 	one_less(owner);
 }
 
-static void on_refused(void *owner, struct edge_h1 *c, int err)
+static void log_refused(struct edge *e, const struct stream *s, int err)
 {
-	struct edge *e = owner;
-
-	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", edge_h1_stream(c)->peer.ip),
-	          KV_I64("status", err_status(err)), KV_Z("error", err_text(err)));
+	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", s->peer.ip), KV_I64("status", err_status(err)),
+	          KV_Z("error", err_text(err)));
 }
 
-static const struct edge_h1_events h1_events = {on_h1_request, on_refused, on_h1_closed};
-static const struct edge_h2_events h2_events = {on_h2_request, on_h2_closed};
+static void on_h1_refused(void *owner, struct edge_h1 *c, int err)
+{
+	log_refused(owner, edge_h1_stream(c), err);
+}
+
+static void on_h2_refused(void *owner, struct edge_h2 *c, int err)
+{
+	log_refused(owner, edge_h2_stream(c), err);
+}
+
+static const struct edge_h1_events h1_events = {on_h1_request, on_h1_refused, on_h1_closed};
+static const struct edge_h2_events h2_events = {on_h2_request, on_h2_refused, on_h2_closed};
 
 static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
 {

@@ -137,6 +137,8 @@ uint32_t h2_code_of(int err)
 	case ADIT_ERR_PROTO:
 	case ADIT_ERR_BAD_REQUEST:
 		return NGHTTP2_PROTOCOL_ERROR;
+	case ADIT_ERR_HEAD_TOO_BIG:
+		return NGHTTP2_ENHANCE_YOUR_CALM;
 	default:
 		return NGHTTP2_INTERNAL_ERROR;
 	}

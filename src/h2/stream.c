@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "h2/h2_int.h"
+#include "http/judge.h"
 
 static struct h2_stream *stream_of(struct half *half)
 {
@@ -85,18 +86,23 @@ void h2_stream_free(struct h2_stream *s)
 	free(s);
 }
 
-void h2_stream_fail(struct h2_stream *s, int err)
+void h2_stream_drop(struct h2_stream *s, int err)
 {
-	if (s->id >= 0 && !s->closed) {
-		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, h2_code_of(err));
-		h2_wake(s->h2);
-	}
 	buf_clear(&s->out);
 	buf_clear(&s->in);
 	sched_remove(&s->turn);
 	half_abort(&s->half, err);
 	if (s->id < 0 || s->closed)
 		h2_stream_bury(s);
+}
+
+void h2_stream_fail(struct h2_stream *s, int err)
+{
+	if (s->id >= 0 && !s->closed) {
+		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, h2_code_of(err));
+		h2_wake(s->h2);
+	}
+	h2_stream_drop(s, err);
 }
 
 /* ---- sending: what the peer says */
@@ -135,6 +141,17 @@ static int submit_response(struct h2_stream *s, const struct head *h, const nght
 	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
 }
 
+/* What comes behind the request was meant for who would have accepted; nobody waits for its end. */
+static void refuse_upgrade(struct h2_stream *s)
+{
+	bool told = s->in_told;
+
+	s->in_told = true;
+	h2_stream_enough(s);
+	if (!told)
+		half_end(&s->half, NULL);
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -169,6 +186,8 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	s->out_done = body == NULL;
 	if (body)
 		half_credit(&s->half, H2_SEND_BUFFER);
+	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
+		refuse_upgrade(s);
 }
 
 static void op_body(struct half *self, const uint8_t *p, size_t n)
@@ -214,10 +233,7 @@ static void op_abort(struct half *self, int err)
 	if (s->id < 0 || s->closed) {
 		h2_stream_bury(s);
 	} else if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
-		/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
-		drop_in(s);
-		s->enough = true;
-		reset_rest(s);
+		h2_stream_enough(s);
 	} else {
 		h2_stream_fail(s, err);
 	}
@@ -230,6 +246,14 @@ static void reset_rest(struct h2_stream *s)
 		return;
 	nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	h2_wake(s->h2);
+}
+
+void h2_stream_enough(struct h2_stream *s)
+{
+	/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
+	drop_in(s);
+	s->enough = true;
+	reset_rest(s);
 }
 
 void h2_stream_ended(struct h2_stream *s)
@@ -385,7 +409,8 @@ void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
 {
 	size_t now = s->in.len ? 0 : n < s->credit ? n : s->credit;
 
-	if (!s->half.peer) { /* reset by us, still arriving */
+	s->in_total += n;
+	if (!s->half.peer || s->enough) { /* reset by us, still arriving; or not wanted */
 		consumed(s, n);
 		return;
 	}
@@ -416,6 +441,8 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	struct head *h = &s->head;
 
 	if (s->got_final) { /* trailers */
+		if (!s->h2->tunnel)
+			judge_trailers(&h->fields);
 		if (fields_copy(&s->in_trailers, &h->fields) < 0)
 			fields_reset(&s->in_trailers);
 		return;
