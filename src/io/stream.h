@@ -48,6 +48,9 @@ struct stream_ops {
 	void (*finish)(struct stream *s);
 	/* Makes stream_free end it so that the peer sees an error and no orderly end (TCP: RST). May be NULL. */
 	void (*spoil)(struct stream *s);
+	/* Has the far end broken it off (TCP: RST)? Seen without reading, for streams that nobody reads now; whoever reads
+	 * finds out by that. May be NULL: not known. */
+	bool (*broken)(const struct stream *s);
 	/* Frees it; called at the bottom of a turn. `stop` comes first, at once: no more handlers. */
 	void (*stop)(struct stream *s);
 	void (*destroy)(struct stream *s);
@@ -116,6 +119,11 @@ static inline void stream_spoil(struct stream *s)
 {
 	if (s->ops->spoil)
 		s->ops->spoil(s);
+}
+
+static inline bool stream_broken(const struct stream *s)
+{
+	return s->ops->broken && s->ops->broken(s);
 }
 
 static inline const char *stream_detail(const struct stream *s)

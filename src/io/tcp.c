@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "io/handed.h"
+#include "io/socket_address.h"
 
 /** Pieces of one gathered write; Linux takes 1024, more than this are never waiting. */
 #define IOV_MAX_USED 64
@@ -216,6 +218,14 @@ static void tcp_spoil(struct stream *s)
 	setsockopt(tcp_of(s)->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
+static bool tcp_broken(const struct stream *s)
+{
+	struct pollfd p = {.fd = tcp_of(s)->fd, .events = 0};
+
+	/* not POLLHUP: a unix socket whose peer has closed in order says that, with bytes still to be read */
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 static void tcp_stop(struct stream *s)
 {
 	struct tcp *t = tcp_of(s);
@@ -239,6 +249,7 @@ static const struct stream_ops tcp_ops = {
 	.unsent = tcp_unsent,
 	.finish = tcp_finish,
 	.spoil = tcp_spoil,
+	.broken = tcp_broken,
 	.stop = tcp_stop,
 	.destroy = tcp_destroy,
 };
@@ -293,6 +304,26 @@ int tcp_connect_error(const struct stream *s)
 	if (getsockopt(tcp_of(s)->fd, SOL_SOCKET, SO_ERROR, &errnum, &n) < 0)
 		return ADIT_ERR_SYS;
 	return errnum ? tcp_error(errnum) : 0;
+}
+
+void tcp_be_patient(struct stream *s)
+{
+#ifdef TCP_USER_TIMEOUT
+	if (s->ops == &tcp_ops)
+		set_int(tcp_of(s)->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+#else
+	(void)s;
+#endif
+}
+
+int tcp_local_address(const struct stream *s, struct address *out)
+{
+	union socket_address a;
+
+	if (s->ops != &tcp_ops || socket_address_of(tcp_of(s)->fd, &a) < 0)
+		return ADIT_ERR_SYS;
+	address_from(out, &a.sa);
+	return 0;
 }
 
 /* ---- unix sockets only */
