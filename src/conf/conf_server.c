@@ -170,6 +170,8 @@ static int for_dev(struct conf_server *c, struct conf_error *e)
 	c->dev = true;
 	if (conf_replace(&c->domain, STR("adit.localhost"), e) < 0)
 		return ADIT_ERR_CONFIG;
+	if (conf_replace(&c->tcp_address, STR("127.0.0.1"), e) < 0)
+		return ADIT_ERR_CONFIG;
 	return c->dev_address ? 0 : conf_replace(&c->dev_address, STR("127.0.0.1:8443"), e);
 }
 
