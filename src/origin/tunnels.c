@@ -4,11 +4,13 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "origin/origin_tcp.h"
 
 /* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
 struct place {
 	const struct conf_route *route;
-	struct origin *origin;
+	struct origin *origin;  /* one of them */
+	struct origin_tcp *tcp;
 	char text[CONF_ORIGIN_TEXT_MAX]; /* for error pages */
 };
 
@@ -50,17 +52,23 @@ const struct conf_tunnel *tunnels_wanted(const struct conf_client *c, size_t i, 
 
 /* ---- life */
 
-static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, struct resolver *resolver)
+static bool add_place(struct tunnels *t, const struct conf_tunnel *w, const struct conf_route *r, struct loop *l,
+                      struct resolver *resolver)
 {
 	const struct origin_options o = {r->origin.host, r->origin.port, r->origin.unix_path, resolver};
+	const struct origin_tcp_options tcp = {r->origin.host, r->origin.port, r->origin.unix_path, w->send_proxy, resolver};
 	struct place *p = &t->places[t->place_count];
 
 	p->route = r;
 	conf_origin_text(&r->origin, p->text);
-	p->origin = origin_new(l, &o);
-	if (p->origin)
-		t->place_count++;
-	return p->origin != NULL;
+	if (r->origin.protocol == CONF_TCP)
+		p->tcp = origin_tcp_new(l, &tcp);
+	else
+		p->origin = origin_new(l, &o);
+	if (!p->origin && !p->tcp)
+		return false;
+	t->place_count++;
+	return true;
 }
 
 static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resolver)
@@ -75,8 +83,8 @@ static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resol
 		const struct conf_tunnel *w = &t->conf->tunnels[i];
 
 		for (size_t r = 0; ok && r < w->route_count; r++)
-			ok = add_place(t, &w->routes[r], l, resolver);
-		ok = ok && add_place(t, &w->own, l, resolver);
+			ok = add_place(t, w, &w->routes[r], l, resolver);
+		ok = ok && add_place(t, w, &w->own, l, resolver);
 	}
 	return t->places && ok;
 }
@@ -105,8 +113,10 @@ void tunnels_free(struct tunnels **tp)
 	if (!t)
 		return;
 	*tp = NULL;
-	for (size_t i = 0; i < t->place_count; i++)
+	for (size_t i = 0; i < t->place_count; i++) {
 		origin_free(&t->places[i].origin);
+		origin_tcp_free(&t->places[i].tcp);
+	}
 	for (size_t i = 0; i < t->entry_count; i++)
 		free(t->entries[i].name);
 	free(t->places);
@@ -182,5 +192,5 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 		if (*err)
 			return NULL;
 	}
-	return origin_half(p->origin, err);
+	return p->tcp ? origin_tcp_half(p->tcp, err) : origin_half(p->origin, err);
 }
