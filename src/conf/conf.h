@@ -36,7 +36,8 @@ struct conf_cidr {
 	unsigned bits;        /* 0..128 */
 };
 
-/** A certificate beside a listener's own. */
+/** Certificates beside a listener's own: each handshake may look at all of them. */
+#define CONF_CERTIFICATES_MAX 256
 struct conf_certificate {
 	char *certificate, *key; /* PEM paths */
 };
