@@ -332,13 +332,13 @@ int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *f
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int) * HANDED_MAX)];
+		char space[CMSG_SPACE(sizeof(int) * HANDED_MESSAGE_MAX)];
 	} control = {0};
 	struct iovec v = {(void *)(uintptr_t)p, n}; /* sendmsg does not write to it */
 	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
 	ssize_t sent;
 
-	if (count > HANDED_MAX)
+	if (count > HANDED_MESSAGE_MAX)
 		return ADIT_ERR_LIMIT;
 	if (count) {
 		m.msg_control = &control;

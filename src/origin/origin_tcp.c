@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "http/forward.h"
 #include "http/head.h"
 #include "io/proxyproto.h"
 #include "io/tcp.h"
@@ -77,8 +78,8 @@ static int write_proxy(struct connection *c, const struct head *h)
 {
 	uint8_t header[PROXYPROTO_HEADER_MAX];
 	union socket_address from, to;
-	size_t n = proxyproto_write(header, address_of(h, STR(ORIGIN_TCP_VISITOR), &from),
-	                            address_of(h, STR(ORIGIN_TCP_SERVER), &to));
+	size_t n = proxyproto_write(header, address_of(h, STR(FORWARD_VISITOR), &from),
+	                            address_of(h, STR(FORWARD_SERVER), &to));
 
 	return raw_preface(&c->raw, header, n);
 }

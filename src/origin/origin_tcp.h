@@ -19,10 +19,6 @@
 /** Connections to one origin: as many as a tunnel has streams. */
 #define ORIGIN_TCP_CONNECTIONS_MAX 1024
 
-/** Who connects, and where that came to: aditd writes both on its CONNECT, as "192.0.2.1:4711" and "[2001:db8::1]:4711". */
-#define ORIGIN_TCP_VISITOR "adit-visitor"
-#define ORIGIN_TCP_SERVER "adit-server"
-
 struct origin_tcp;
 
 struct origin_tcp_options {

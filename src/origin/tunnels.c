@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "http/forward.h"
 #include "origin/origin_tcp.h"
 
 /* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
@@ -175,7 +176,7 @@ static bool fits(const struct conf_route *r, const struct head *h)
 
 struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name, const char **origin, int *err)
 {
-	const struct entry *e = find_entry(t, fields_get(&h->fields, STR("adit-tunnel")));
+	const struct entry *e = find_entry(t, fields_get(&h->fields, STR(FORWARD_TUNNEL)));
 	const struct conf_route *r = e ? conf_tunnel_route(e->tunnel, head_get(h, HEAD_PATH)) : NULL;
 	struct place *p;
 
@@ -186,7 +187,7 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 	p = place_of(t, r);
 	*name = e->name;
 	*origin = p->text;
-	fields_remove(&h->fields, STR("adit-tunnel"));
+	fields_remove(&h->fields, STR(FORWARD_TUNNEL));
 	if (r->host_header) {
 		*err = head_set(h, HEAD_AUTHORITY, str_of(r->host_header));
 		if (*err)
