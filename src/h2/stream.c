@@ -470,7 +470,8 @@ void h2_stream_closed(struct h2_stream *s, uint32_t code)
 	s->close_code = code;
 	sched_remove(&s->turn);
 	buf_clear(&s->out);
-	if (s->h2->role == H2_ANSWERING && code != NGHTTP2_NO_ERROR) /* nobody waits for what the rest would bring */
+	/* nobody waits for what the rest would bring; and TCP does not hold a RST back behind what is not read */
+	if ((s->h2->role == H2_ANSWERING || s->raw) && code != NGHTTP2_NO_ERROR)
 		buf_clear(&s->in);
 	finish(s);
 	half_credit(&s->half, dropped);

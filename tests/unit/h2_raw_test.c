@@ -118,6 +118,24 @@ static void last_words(void)
 	pair_over(&p);
 }
 
+/* Nor does it wait for a reader who does not read. */
+static void reset_of_one_who_is_not_read(void)
+{
+	for (int way = 0; way < 2; way++) {
+		struct half_script visitor, origin, *who = way ? &origin : &visitor, *other = way ? &visitor : &origin;
+		struct h2_pair p;
+
+		connected(&p, &visitor, &origin);
+		while (script_send(who, GRANT))
+			pair_run(&p);
+		CU_ASSERT_EQUAL(other->got, GRANT);
+		half_abort(&who->half, ADIT_ERR_RESET);
+		pair_run(&p);
+		CU_ASSERT_EQUAL(other->aborted, ADIT_ERR_RESET);
+		pair_over(&p);
+	}
+}
+
 static void refused(void)
 {
 	struct half_script visitor, origin;
@@ -178,6 +196,7 @@ static const struct unit_test tests[] = {
 	{"bytes and an end may come before the answer", before_the_answer},
 	{"a reset is told as one, whoever has ended before", resets},
 	{"what has left before a reset arrives", last_words},
+	{"a reset does not wait behind what is not read", reset_of_one_who_is_not_read},
 	{"an answer that is no connection is told with its status", refused},
 	{"a connection that says little at a time goes before downloads for hours", quiet_ones_first},
 };
