@@ -119,7 +119,7 @@ def echo(sock):
 
 class Stand:
     """aditd, whose tokens of `owners` may publish a few ports, an adit that publishes the first of them, and the server
-    behind it. `relay`: adit dials through one."""
+    behind it. `relay`: adit dials through one: True, or what makes it for a port."""
 
     def __init__(self, own, serve=None, relay=False, ports=1, flags=(), server=None, owners=("alice",),
                  address="127.0.0.1", **config):
@@ -129,7 +129,7 @@ class Stand:
         config.setdefault("tokens", [dict(harness.Server.token(who), ports=self.ports) for who in owners])
         self.aditd = own.server(tcp_address=address, **config)
         self.server = own.keep(server or TcpServer(serve))
-        self.relay = own.keep(Relay(self.aditd.tls_port)) if relay else None
+        self.relay = own.keep((Relay if relay is True else relay)(self.aditd.tls_port)) if relay else None
         self.adit = self.publish("adit", *flags)
 
     def publish(self, folder, *flags, port=None, wait=True, server=None, who="alice"):

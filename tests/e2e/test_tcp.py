@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import ADITD, DOMAIN, Server, free_port
+from relay import Narrow
 from tcp import (BLOCK, Noise, Stand, TcpServer, echo, is_refused, is_reset, read_all, read_exactly, reset, within)
 from way import Saw
 from wire import eventually
@@ -220,6 +221,41 @@ def test_last_words_before_a_reset(kept, who):
         breaks.sendall(b"FATAL: %d" % i)
         breaks.close()
         assert is_reset(hears) == b"FATAL: %d" % i
+
+
+def swallow(sock):
+    try:
+        read_all(sock, lambda chunk: None)
+    except OSError:
+        pass
+
+
+def test_last_words_on_a_busy_link(own):
+    """The same while a download fills the link, so that nothing leaves at once."""
+    over, count = threading.Event(), iter(range(1000))
+
+    def serve(sock):
+        if sock.recv(4) == b"bulk":
+            while not over.is_set():
+                sock.sendall(bytes(BLOCK))
+            return
+        sock.sendall(b"FATAL: %d" % next(count))  # and closes with something unread
+
+    stand = Stand(own, serve, relay=lambda port: Narrow(port, 6_000_000, 65536))
+    fillers = [stand.visit() for _ in range(8)]
+    threads = [threading.Thread(target=swallow, args=(sock,)) for sock in fillers]
+    for sock, thread in zip(fillers, threads):
+        sock.sendall(b"bulk")
+        thread.start()
+    time.sleep(0.5)
+    for i in range(10):
+        with stand.visit() as sock:
+            sock.sendall(b"talkhere is more than is read")
+            assert is_reset(sock) == b"FATAL: %d" % i
+    over.set()
+    for sock, thread in zip(fillers, threads):
+        sock.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 @pytest.mark.parametrize("who", ["visitor", "server"])
