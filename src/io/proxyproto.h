@@ -1,6 +1,6 @@
 /* proxyproto: reads the PROXY protocol header, version 1 or 2, that a proxy sends before a connection's own bytes; and
  * writes one.
- * Layer io; the listener reads, origin/origin_tcp writes. (The PROXY protocol, HAProxy's proxy-protocol.txt.)
+ * Layer io; the listener reads, adit writes towards its origins. (The PROXY protocol, HAProxy's proxy-protocol.txt.)
  * Invariants: not one byte behind the header is read; a connection without a valid header within PROXYPROTO_MS is closed.
  */
 #ifndef ADIT_IO_PROXYPROTO_H

@@ -211,19 +211,23 @@ static void tcp_finish(struct stream *s)
 	shutdown(t->fd, SHUT_WR);
 }
 
+static int tcp_ended(const struct stream *s)
+{
+	const struct tcp *t = tcp_of(s);
+	struct pollfd p = {.fd = t->fd, .events = POLLRDHUP};
+
+	if (t->failed && t->failed != ADIT_ERR_EOF) /* a reset may follow an end */
+		return t->failed;
+	if (poll(&p, 1, 0) <= 0)
+		return t->failed;
+	return p.revents & POLLERR ? ADIT_ERR_RESET : ADIT_ERR_EOF;
+}
+
 static void tcp_spoil(struct stream *s)
 {
 	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
 	setsockopt(tcp_of(s)->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-}
-
-static bool tcp_broken(const struct stream *s)
-{
-	struct pollfd p = {.fd = tcp_of(s)->fd, .events = 0};
-
-	/* not POLLHUP: a unix socket whose peer has closed in order says that, with bytes still to be read */
-	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
 }
 
 static void tcp_stop(struct stream *s)
@@ -248,8 +252,8 @@ static const struct stream_ops tcp_ops = {
 	.pause = tcp_pause,
 	.unsent = tcp_unsent,
 	.finish = tcp_finish,
+	.ended = tcp_ended,
 	.spoil = tcp_spoil,
-	.broken = tcp_broken,
 	.stop = tcp_stop,
 	.destroy = tcp_destroy,
 };

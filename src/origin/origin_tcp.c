@@ -1,32 +1,38 @@
-#include "origin/origin_tcp.h"
-
+/* A local server of whatever protocol: each connection to it is the answering half of a CONNECT, and passes bytes; ends
+ * and resets too, by raw (raw/raw.h).
+ *
+ *     head(CONNECT) ──► dial ──► head(101) ──► bytes both ways ──► over
+ *                         │ fails: abort with the reason, which the exchange answers by a page
+ *
+ * Invariants: a connection serves one visitor and is never used again; the PROXY header, where one is wanted, goes before
+ * the visitor's first byte.
+ */
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/list.h"
 #include "http/forward.h"
 #include "http/head.h"
 #include "io/proxyproto.h"
 #include "io/tcp.h"
+#include "origin/origin_int.h"
 #include "raw/raw.h"
 
 struct connection {
 	struct raw raw;
-	struct origin_tcp *origin;
+	struct origin *origin;
 	struct list node;
 	struct dial *dial;
 	struct task free;
 };
 
 struct origin_tcp {
-	struct loop *loop;
-	struct resolver *resolver;
-	char *host, *unix_path;
-	uint16_t port;
-	bool send_proxy;
 	struct list connections;
-	unsigned count;
 };
+
+static struct origin_tcp *state_of(const struct origin *origin)
+{
+	return origin->state;
+}
 
 /* ---- connecting */
 
@@ -45,11 +51,10 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 {
 	struct connection *c = arg;
 
-	(void)detail;
 	c->dial = NULL;
 	if (err) {
-		/* what a socket file's mode or path does to us is no word about the visitor */
-		raw_end(&c->raw, err_status(err) >= 500 ? err : ADIT_ERR_REFUSED);
+		half_abort_why(&c->raw.half, origin_dial_error(err), origin_dial_why(err, detail));
+		raw_end(&c->raw, err);
 		return;
 	}
 	tcp_be_patient(s);
@@ -87,12 +92,10 @@ static int write_proxy(struct connection *c, const struct head *h)
 static void on_head(void *owner, const struct head *h, bool bodyless)
 {
 	struct connection *c = owner;
-	struct origin_tcp *o = c->origin;
-	const struct dial_options d = {.host = o->host, .port = o->port, .unix_path = o->unix_path};
 
 	(void)bodyless;
-	if (!o->send_proxy || write_proxy(c, h) == 0)
-		c->dial = dial_start(o->loop, o->resolver, &d, on_dialled, c);
+	if (!c->origin->o.send_proxy || write_proxy(c, h) == 0)
+		c->dial = origin_dial(c->origin, 0, on_dialled, c);
 	if (!c->dial)
 		raw_end(&c->raw, ADIT_ERR_NOMEM);
 }
@@ -119,53 +122,41 @@ static void on_over(void *owner)
 
 static const struct raw_events raw_events = {on_head, on_over};
 
-struct half *origin_tcp_half(struct origin_tcp *o, int *err)
+static struct half *tcp_half(struct origin *origin, int *err)
 {
 	struct connection *c;
 
-	*err = o->count >= ORIGIN_TCP_CONNECTIONS_MAX ? ADIT_ERR_LIMIT : ADIT_ERR_NOMEM;
-	c = o->count < ORIGIN_TCP_CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	*err = origin->count >= ORIGIN_CONNECTIONS_MAX ? ADIT_ERR_LIMIT : ADIT_ERR_NOMEM;
+	c = origin->count < ORIGIN_CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
 	if (!c)
 		return NULL;
-	c->origin = o;
+	c->origin = origin;
 	c->free = (struct task){.run = release, .arg = c};
-	raw_init(&c->raw, o->loop, &raw_events, c);
+	raw_init(&c->raw, origin->loop, &raw_events, c);
 	list_init(&c->node);
-	list_append(&o->connections, &c->node);
-	o->count++;
+	list_append(&state_of(origin)->connections, &c->node);
+	origin->count++;
 	return &c->raw.half;
 }
 
-struct origin_tcp *origin_tcp_new(struct loop *l, const struct origin_tcp_options *opt)
+static int tcp_open(struct origin *origin)
 {
 	struct origin_tcp *o = calloc(1, sizeof(*o));
 
 	if (!o)
-		return NULL;
-	o->loop = l;
-	o->resolver = opt->resolver;
-	o->port = opt->port;
-	o->send_proxy = opt->send_proxy;
+		return ADIT_ERR_NOMEM;
 	list_init(&o->connections);
-	o->host = opt->host ? str_dup(str_of(opt->host)) : NULL;
-	o->unix_path = opt->unix_path ? str_dup(str_of(opt->unix_path)) : NULL;
-	if (!o->host && !o->unix_path) {
-		free(o);
-		return NULL;
-	}
-	return o;
+	origin->state = o;
+	return 0;
 }
 
-void origin_tcp_free(struct origin_tcp **op)
+static void tcp_close(struct origin *origin)
 {
-	struct origin_tcp *o = *op;
+	struct origin_tcp *o = state_of(origin);
 
-	if (!o)
-		return;
-	*op = NULL;
 	while (!list_empty(&o->connections))
 		raw_end(&container_of(o->connections.next, struct connection, node)->raw, ADIT_ERR_SHUTDOWN);
-	free(o->host);
-	free(o->unix_path);
 	free(o);
 }
+
+const struct origin_kind origin_tcp = {tcp_open, tcp_close, tcp_half};

@@ -5,13 +5,11 @@
 
 #include "base/err.h"
 #include "http/forward.h"
-#include "origin/origin_tcp.h"
 
 /* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
 struct place {
 	const struct conf_route *route;
-	struct origin *origin;  /* one of them */
-	struct origin_tcp *tcp;
+	struct origin *origin;
 	char text[CONF_ORIGIN_TEXT_MAX]; /* for error pages */
 };
 
@@ -53,26 +51,43 @@ const struct conf_tunnel *tunnels_wanted(const struct conf_client *c, size_t i, 
 
 /* ---- life */
 
-static bool add_place(struct tunnels *t, const struct conf_tunnel *w, const struct conf_route *r, struct loop *l,
-                      struct resolver *resolver)
+static bool has_tls(const struct conf_route *r)
 {
-	const struct origin_options o = {r->origin.host, r->origin.port, r->origin.unix_path, resolver};
-	const struct origin_tcp_options tcp = {r->origin.host, r->origin.port, r->origin.unix_path, w->send_proxy, resolver};
-	struct place *p = &t->places[t->place_count];
-
-	p->route = r;
-	conf_origin_text(&r->origin, p->text);
-	if (r->origin.protocol == CONF_TCP)
-		p->tcp = origin_tcp_new(l, &tcp);
-	else
-		p->origin = origin_new(l, &o);
-	if (!p->origin && !p->tcp)
-		return false;
-	t->place_count++;
-	return true;
+	return r->origin.protocol == CONF_HTTPS || r->origin.protocol == CONF_H2;
 }
 
-static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resolver)
+static struct tls_context *tls_of(const struct conf_route *r, struct tls_error *e)
+{
+	return r->origin_insecure ? tls_context_unverified(e) : tls_context_client(r->origin_ca, NULL, NULL, e);
+}
+
+static bool add_place(struct tunnels *t, const struct conf_tunnel *w, const struct conf_route *r, struct loop *l,
+                      const struct tunnels_options *with, struct tls_error *e)
+{
+	static const enum origin_protocol protocols[] = {
+		[CONF_HTTP] = ORIGIN_H1, [CONF_HTTPS] = ORIGIN_H1, [CONF_H2C] = ORIGIN_H2, [CONF_H2] = ORIGIN_H2,
+		[CONF_TCP] = ORIGIN_TCP,
+	};
+	struct origin_options o = {
+		.protocol = protocols[r->origin.protocol], .host = r->origin.host, .port = r->origin.port,
+		.unix_path = r->origin.unix_path, .tls_name = r->origin_server_name, .resolver = with->resolver,
+		.budget = with->budget, .send_proxy = w->send_proxy,
+	};
+	struct place *p = &t->places[t->place_count];
+
+	if (has_tls(r) && !(o.tls = tls_of(r, e)))
+		return false;
+	tls_context_keylog(o.tls, with->keylog);
+	p->route = r;
+	conf_origin_text(&r->origin, p->text);
+	p->origin = origin_new(l, &o);
+	tls_context_free(&o.tls);
+	if (p->origin)
+		t->place_count++;
+	return p->origin != NULL;
+}
+
+static bool add_places(struct tunnels *t, struct loop *l, const struct tunnels_options *with, struct tls_error *e)
 {
 	size_t n = 0;
 	bool ok = true;
@@ -84,22 +99,24 @@ static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resol
 		const struct conf_tunnel *w = &t->conf->tunnels[i];
 
 		for (size_t r = 0; ok && r < w->route_count; r++)
-			ok = add_place(t, w, &w->routes[r], l, resolver);
-		ok = ok && add_place(t, w, &w->own, l, resolver);
+			ok = add_place(t, w, &w->routes[r], l, with, e);
+		ok = ok && add_place(t, w, &w->own, l, with, e);
 	}
 	return t->places && ok;
 }
 
-struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c)
+struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, const struct conf_client *c,
+                            struct tls_error *e)
 {
 	struct tunnels *t = calloc(1, sizeof(*t));
 	char port[CONF_PORT_NAME_MAX];
 	const char *name;
 
+	snprintf(e->text, sizeof(e->text), "out of memory");
 	if (!t)
 		return NULL;
 	t->conf = c;
-	if (!add_places(t, l, r))
+	if (!add_places(t, l, o, e))
 		tunnels_free(&t);
 	while (t && t->entry_count < CONF_NAMES_MAX &&
 	       (t->entries[t->entry_count].tunnel = tunnels_wanted(c, t->entry_count, &name, port)))
@@ -114,10 +131,8 @@ void tunnels_free(struct tunnels **tp)
 	if (!t)
 		return;
 	*tp = NULL;
-	for (size_t i = 0; i < t->place_count; i++) {
+	for (size_t i = 0; i < t->place_count; i++)
 		origin_free(&t->places[i].origin);
-		origin_tcp_free(&t->places[i].tcp);
-	}
 	for (size_t i = 0; i < t->entry_count; i++)
 		free(t->entries[i].name);
 	free(t->places);
@@ -193,5 +208,5 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 		if (*err)
 			return NULL;
 	}
-	return p->tcp ? origin_tcp_half(p->tcp, err) : origin_half(p->origin, err);
+	return origin_half(p->origin, err);
 }

@@ -195,11 +195,12 @@ static const struct stream_handler handler = {on_readable, flush};
 static void on_timer(void *arg)
 {
 	struct raw *r = arg;
+	int err = r->stream ? stream_ended(r->stream) : 0;
 
 	if (r->broken)
 		finish(r, r->broken);
-	else if (r->stream && stream_broken(r->stream))
-		break_off(r, ADIT_ERR_RESET);
+	else if (err && err != ADIT_ERR_EOF) /* an end is read behind what comes before it */
+		break_off(r, err);
 	else
 		watch(r);
 }

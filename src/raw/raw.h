@@ -1,5 +1,5 @@
 /* raw: a socket's bytes as a half of an exchange: both directions, each with an end of its own, or both broken off.
- * Layer raw (base, io, http). edge/door is one (a visitor at a published port), origin/origin_tcp another.
+ * Layer raw (base, io, http). edge/door is one (a visitor at a published port), origin/origin_tcp the other (what is behind it).
  *
  *     socket                      raw                                          peer
  *     bytes  ── read ──────► as far as there is credit; the rest waits ──────► body

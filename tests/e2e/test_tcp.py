@@ -308,7 +308,7 @@ def test_origin_refuses(stand):
         assert is_reset(sock) == b""
     record = stand.adit.wait_event("request", method="CONNECT")
     assert record["level"] == "warn" and record["error"] == "connection refused"
-    assert record["origin"] == f"tcp://127.0.0.1:{stand.server.port}"
+    assert record["detail"] == f"tcp://127.0.0.1:{stand.server.port}"
     line = stand.line()
     assert (line["method"], line["name"], line["status"]) == ("CONNECT", f"tcp:{stand.port}", 502)
 

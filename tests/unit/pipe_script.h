@@ -115,11 +115,9 @@ static inline void pipe_spoil(struct stream *s)
 	pipe_end_of(s)->spoilt = true;
 }
 
-static inline bool pipe_broken(const struct stream *s)
+static inline int pipe_ended(const struct stream *s)
 {
-	const struct pipe_end *e = pipe_end_of(s);
-
-	return e->err && e->err != ADIT_ERR_EOF;
+	return pipe_end_of(s)->err;
 }
 
 /* A spoilt end lets the other one find a reset, behind what has arrived there. */
@@ -141,7 +139,7 @@ static inline struct pipe *pipe_new(struct loop *l, size_t room)
 {
 	static const struct stream_ops ops = {
 		.read = pipe_read, .write = pipe_write, .pause = pipe_pause, .unsent = pipe_unsent, .finish = pipe_finish,
-		.spoil = pipe_spoil, .broken = pipe_broken, .stop = pipe_stop, .destroy = pipe_destroy,
+		.spoil = pipe_spoil, .ended = pipe_ended, .stop = pipe_stop, .destroy = pipe_destroy,
 	};
 	struct pipe *p = calloc(1, sizeof(*p));
 
