@@ -19,6 +19,8 @@ struct port {
 	struct listener *listener;
 	const void *owners[REGISTRY_SHARE_MAX];
 	unsigned owner_count; /* 0: kept */
+	uint32_t seed;        /* by which it was chosen, when it was */
+	bool chosen;
 	struct timer timer;   /* then */
 };
 
@@ -129,11 +131,18 @@ static int make_port(struct ports *p, uint16_t number, const struct handed_socke
 	return 0;
 }
 
-static int own(struct port *one, const void *owner)
+static bool has(const struct port *one, const void *owner)
 {
 	for (unsigned i = 0; i < one->owner_count; i++)
 		if (one->owners[i] == owner)
-			return 0;
+			return true;
+	return false;
+}
+
+static int own(struct port *one, const void *owner)
+{
+	if (has(one, owner))
+		return 0;
 	if (one->owner_count == REGISTRY_SHARE_MAX)
 		return ADIT_ERR_LIMIT;
 	one->owners[one->owner_count++] = owner;
@@ -170,19 +179,41 @@ static uint16_t nth_port(const struct conf_token *t, size_t i)
 	return (uint16_t)(t->ports[at].first + i);
 }
 
+/* One that the same adit has chosen before: its former link may be there still. */
+static struct port *chosen_before(const struct ports *p, const struct conf_token *token, uint32_t seed,
+                                  const void *owner)
+{
+	for (struct list *at = p->all.next; at != &p->all; at = at->next) {
+		struct port *one = container_of(at, struct port, node);
+
+		if (one->chosen && one->seed == seed && one->owner_count && one->owner_count < REGISTRY_SHARE_MAX &&
+		    !has(one, owner) && conf_token_may_listen(token, one->number))
+			return one;
+	}
+	return NULL;
+}
+
 int ports_open_any(struct ports *p, const struct conf_token *token, uint32_t seed, const void *owner, uint16_t *number)
 {
+	struct port *one = chosen_before(p, token, seed, owner);
 	int err = ADIT_ERR_CONFLICT;
 	size_t n = 0;
 
+	if (one) {
+		*number = one->number;
+		return ports_open(p, *number, owner);
+	}
 	for (size_t i = 0; i < token->port_count; i++)
 		n += (size_t)(token->ports[i].last - token->ports[i].first) + 1;
 	for (size_t i = 0; err && i < n && i < PORTS_TRIES; i++) {
-		const struct port *one;
-
 		*number = nth_port(token, (seed + i) % n);
 		one = find(p, *number);
 		err = one && one->owner_count ? ADIT_ERR_CONFLICT : ports_open(p, *number, owner);
+	}
+	if (!err) {
+		one = find(p, *number);
+		one->seed = seed;
+		one->chosen = true;
 	}
 	return err;
 }

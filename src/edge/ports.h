@@ -44,8 +44,9 @@ void ports_set_conf(struct ports *p, const struct conf_server *conf);
  *  ADIT_ERR_FORBIDDEN: the system does not let us; ADIT_ERR_LIMIT: it has too many owners, or descriptors are out;
  *  ADIT_ERR_SHUTDOWN: after ports_stop; ADIT_ERR_SYS, ADIT_ERR_NOMEM. */
 int ports_open(struct ports *p, uint16_t number, const void *owner);
-/** Opens a port of the token's that nobody has, counted from a place that `seed` gives in its ranges. 0 with `*number`;
- *  or ADIT_ERR_CONFLICT: all are in use; or the last one's error. */
+/** Opens a port of the token's that nobody has, the first free one from a place in its ranges on that `seed` gives; or
+ *  shares the one that was chosen by the same seed for another owner. 0 with `*number`; or ADIT_ERR_CONFLICT: all are in
+ *  use; or the last one's error. */
 int ports_open_any(struct ports *p, const struct conf_token *token, uint32_t seed, const void *owner, uint16_t *number);
 /** `owner` has no port any more. Not from within `accepted`. */
 void ports_leave(struct ports *p, const void *owner);

@@ -207,7 +207,6 @@ static void takes_what_it_granted(void)
 
 static void preface_goes_first(void)
 {
-	struct loop *l = loop_new();
 	struct setup s;
 	uint8_t block[16];
 
@@ -222,7 +221,6 @@ static void preface_goes_first(void)
 	CU_ASSERT_EQUAL(block[5], script_byte(0));
 	CU_ASSERT_EQUAL(s.peer.credit, RAW_BUFFER); /* ours cost the peer nothing, and give it nothing */
 	end(&s);
-	loop_free(&l);
 }
 
 /* ---- ends */
