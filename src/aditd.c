@@ -21,6 +21,8 @@
  *     auth       tokens and what they allow
  *     admin      /healthz, /readyz                          dev        what --dev makes by itself
  *     drain      the order of an end                        handover   gives the sockets to the next aditd
+ *     ports      published TCP ports                        door       a connection to one, an asking half
+ *   raw/       a socket's bytes, ends and resets as a half: what door and TCP origins share
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
