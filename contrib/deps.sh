@@ -6,7 +6,7 @@ set -eu
 BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev libev-dev libwslay-dev
 	libcunit1-dev node-llhttp libc-ares-dev libyaml-dev libjansson-dev curl python3'
 TEST='nginx curl python3 python3-pytest python3-h2 python3-grpcio valgrind openssl nghttp2-client nghttp2-server
-	nghttp2-proxy wrk procps tinyproxy haproxy apache2 caddy lighttpd lighttpd-mod-openssl'
+	nghttp2-proxy wrk procps tinyproxy haproxy apache2 caddy lighttpd lighttpd-mod-openssl postgresql'
 
 wanted=
 for set in ${*:-build test}; do
@@ -44,8 +44,8 @@ else
 	exit 1
 fi
 
-# Debian's packages of web servers would start them on port 80: tests only want the programs, so services stay off
-# for the time of this installation.
+# Debian's packages of servers would start them (web servers on port 80): tests only want the programs, so services
+# stay off for the time of this installation.
 install='
 	set -e
 	policy=/usr/sbin/policy-rc.d

@@ -72,6 +72,7 @@ struct h2_stream {
 	bool in_ended;       /* END_STREAM has come */
 	bool in_told;        /* and the peer was told */
 	bool upgrade;        /* an upgrade or CONNECT: its 200 is told as 101 */
+	bool raw;            /* CONNECT: a TCP connection's bytes */
 	char *protocol;      /* asking: what the upgrade asked for, NULL for CONNECT */
 	bool closed;         /* nghttp2 has forgotten it; what is in `in` has still to be told */
 	uint32_t close_code;

@@ -155,6 +155,8 @@ int h2_err_of(enum h2_role role, uint32_t code)
 		return ADIT_ERR_CALM;
 	case NGHTTP2_PROTOCOL_ERROR:
 		return ADIT_ERR_PROTO;
+	case NGHTTP2_CONNECT_ERROR:
+		return ADIT_ERR_RESET;
 	default:
 		return ADIT_ERR_INCOMPLETE;
 	}

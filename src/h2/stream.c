@@ -99,7 +99,10 @@ void h2_stream_drop(struct h2_stream *s, int err)
 void h2_stream_fail(struct h2_stream *s, int err)
 {
 	if (s->id >= 0 && !s->closed) {
-		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, h2_code_of(err));
+		/* RFC 9113 section 8.5: a RST of the connection behind a CONNECT has a code of its own */
+		uint32_t code = s->raw && err == ADIT_ERR_RESET ? NGHTTP2_CONNECT_ERROR : h2_code_of(err);
+
+		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
 		h2_wake(s->h2);
 	}
 	h2_stream_drop(s, err);
@@ -152,6 +155,11 @@ static void refuse_upgrade(struct h2_stream *s)
 		half_end(&s->half, NULL);
 }
 
+static bool is_raw(const struct head *h)
+{
+	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -163,16 +171,17 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	if (s->closed)
 		return;
 	if (s->h2->role == H2_ASKING) {
-		s->upgrade = head_get(h, HEAD_PROTOCOL).n || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+		s->raw = is_raw(h);
+		s->upgrade = s->raw || head_get(h, HEAD_PROTOCOL).n;
 		if (head_get(h, HEAD_PROTOCOL).n && !(s->protocol = str_dup(head_get(h, HEAD_PROTOCOL)))) {
 			h2_stream_fail(s, ADIT_ERR_NOMEM);
 			return;
 		}
-		s->turn.interactive = s->upgrade;
+		s->turn.interactive = s->upgrade && !s->raw;
 		submit_request(s, h, body);
 		err = s->id < 0 ? s->id : 0;
 	} else {
-		s->turn.interactive = h->status == 101;
+		s->turn.interactive = h->status == 101 && !s->raw;
 		err = submit_response(s, h, body);
 	}
 	if (err) {
@@ -374,10 +383,11 @@ static void tell_buffered(struct h2_stream *s)
 	finish(s);
 }
 
-/* A complete response stays valid whatever comes behind it; a complete request may still be given up by who asked. */
+/* A complete response stays valid whatever comes behind it; a complete request may still be given up by who asked, and
+ * each direction of a connection by its other end. */
 static int why_closed(const struct h2_stream *s)
 {
-	if (s->in_told && (s->h2->role == H2_ASKING || s->close_code == NGHTTP2_NO_ERROR))
+	if (s->in_told && ((s->h2->role == H2_ASKING && !s->raw) || s->close_code == NGHTTP2_NO_ERROR))
 		return ADIT_ERR_ENOUGH;
 	return h2_err_of(s->h2->role, s->close_code);
 }
@@ -462,12 +472,12 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	s->got_final = true;
 	if (end)
 		h->length = 0;
-	s->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
-	if (s->upgrade && head_set(h, HEAD_METHOD, STR("GET")) < 0) {
+	s->raw = is_raw(h);
+	s->upgrade = s->raw || head_get(h, HEAD_PROTOCOL).n;
+	if (s->upgrade && !s->raw && head_set(h, HEAD_METHOD, STR("GET")) < 0) {
 		h2_stream_fail(s, ADIT_ERR_NOMEM);
 		return;
 	}
-	s->upgrade = s->upgrade || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 	s->h2->events->request(s->h2->owner, s, h, end);
 	if (!s->half.peer && !s->out_started && !s->out_done)
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
@@ -487,7 +497,8 @@ void h2_stream_closed(struct h2_stream *s, uint32_t code)
 	s->close_code = code;
 	sched_remove(&s->turn);
 	buf_clear(&s->out);
-	if (s->h2->role == H2_ANSWERING && code != NGHTTP2_NO_ERROR) /* nobody waits for what the rest would bring */
+	/* nobody waits for what the rest would bring; and TCP does not hold a RST back behind what is not read */
+	if ((s->h2->role == H2_ANSWERING || s->raw) && code != NGHTTP2_NO_ERROR)
 		buf_clear(&s->in);
 	finish(s);
 	half_credit(&s->half, dropped);

@@ -17,7 +17,7 @@ struct origin_kind {
 	struct half *(*half)(struct origin *o, int *err);
 };
 
-extern const struct origin_kind origin_h1, origin_h2;
+extern const struct origin_kind origin_h1, origin_h2, origin_tcp;
 
 struct origin {
 	struct loop *loop;
