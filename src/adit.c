@@ -31,6 +31,7 @@
 #define AGENT "adit/" PACKAGE_VERSION
 #define EXIT_BAD_CONF 2
 #define EXIT_REFUSED 3
+_Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration names fits a HELLO");
 /** Twice that with the file before it: weeks of a flapping link. */
 #define TRACE_MAX_BYTES (64u << 20)
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
@@ -184,20 +185,45 @@ static void retire(struct client *c, struct work *w)
 	begin_drain(w);
 }
 
-static void say_published(const struct client *c, const struct work *w, const struct wire_welcome *welcome)
+/* The conf's tunnel behind entry `i` of a HELLO; NULL behind the last. */
+static const struct conf_tunnel *tunnel_of(const struct work *w, size_t i)
 {
+	char port[CONF_PORT_NAME_MAX];
+	const char *name;
+
+	return tunnels_wanted(w->conf, i, &name, port);
+}
+
+static size_t widest_url(const struct work *w, const struct wire_welcome *welcome)
+{
+	const struct conf_tunnel *t;
 	size_t widest = 0;
 
-	for (size_t i = 0; i < welcome->tunnel_count; i++) {
+	for (size_t i = 0; i < welcome->tunnel_count && (t = tunnel_of(w, i)); i++) {
 		size_t n = strlen(welcome->tunnels[i].url);
 
 		widest = n > widest ? n : widest;
+		for (size_t r = 0; r < t->route_count; r++)
+			widest = n + strlen(t->routes[r].path) > widest ? n + strlen(t->routes[r].path) : widest;
 	}
-	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
-		char origin[TUNNELS_ORIGIN_MAX];
+	return widest;
+}
 
-		tunnels_origin_text(&w->conf->tunnels[i], origin);
-		say(c, "%-*s  ->  %s", (int)widest, welcome->tunnels[i].url, origin);
+static void say_published(const struct client *c, const struct work *w, const struct wire_welcome *welcome)
+{
+	int widest = (int)widest_url(w, welcome);
+	const struct conf_tunnel *t;
+
+	for (size_t i = 0; i < welcome->tunnel_count && (t = tunnel_of(w, i)); i++) {
+		const char *url = welcome->tunnels[i].url;
+		char origin[CONF_ORIGIN_TEXT_MAX];
+
+		conf_origin_text(&t->own.origin, origin);
+		say(c, "%-*s  ->  %s", widest, url, origin);
+		for (size_t r = 0; r < t->route_count; r++) {
+			conf_origin_text(&t->routes[r].origin, origin);
+			say(c, "%s%-*s  ->  %s", url, widest - (int)strlen(url), t->routes[r].path, origin);
+		}
 	}
 }
 
@@ -205,13 +231,14 @@ static void on_published(void *owner, const struct wire_welcome *welcome, const 
 {
 	struct work *w = owner;
 	struct client *c = w->client;
+	const struct conf_tunnel *t;
 
 	*w->trouble = '\0';
 	say_published(c, w, welcome);
-	for (size_t i = 0; i < welcome->tunnel_count && i < w->conf->tunnel_count; i++) {
-		char origin[TUNNELS_ORIGIN_MAX];
+	for (size_t i = 0; i < welcome->tunnel_count && (t = tunnel_of(w, i)); i++) {
+		char origin[CONF_ORIGIN_TEXT_MAX];
 
-		tunnels_origin_text(&w->conf->tunnels[i], origin);
+		conf_origin_text(&t->own.origin, origin);
 		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
 		log_event(events_of(c), LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
 		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", origin),
@@ -319,20 +346,23 @@ static void client_key(const struct conf_client *c, uint8_t key[16], struct log 
 static struct wire_hello *make_hello(const struct conf_client *c, struct log *log)
 {
 	struct wire_hello *h = calloc(1, sizeof(*h));
+	const struct conf_tunnel *t;
+	char port[CONF_PORT_NAME_MAX];
+	const char *name;
 
 	if (!h)
 		return NULL;
 	h->version = WIRE_VERSION;
 	snprintf(h->agent, sizeof(h->agent), "%s", AGENT);
 	client_key(c, h->client_key, log);
-	h->tunnel_count = c->tunnel_count;
-	for (size_t i = 0; i < c->tunnel_count && i < HANDSHAKE_TUNNELS_MAX; i++) {
-		char origin[TUNNELS_ORIGIN_MAX];
+	while (h->tunnel_count < HANDSHAKE_TUNNELS_MAX && (t = tunnels_wanted(c, h->tunnel_count, &name, port))) {
+		struct wire_tunnel *w = &h->tunnels[h->tunnel_count++];
+		char origin[CONF_ORIGIN_TEXT_MAX];
 
-		tunnels_origin_text(&c->tunnels[i], origin);
+		conf_origin_text(&t->own.origin, origin);
 		/* the label tells random names of one client apart: the origin does, whatever its order in the file */
-		snprintf(h->tunnels[i].name, sizeof(h->tunnels[i].name), "%s", c->tunnels[i].name ? c->tunnels[i].name : "");
-		snprintf(h->tunnels[i].label, sizeof(h->tunnels[i].label), "%.*s", HANDSHAKE_LABEL_MAX, origin);
+		snprintf(w->name, sizeof(w->name), "%s", name);
+		snprintf(w->label, sizeof(w->label), "%.*s", HANDSHAKE_LABEL_MAX, origin);
 	}
 	return h;
 }

@@ -120,11 +120,16 @@ static struct entrance *find_entrance(struct server *s, const struct conf_listen
 	return NULL;
 }
 
-static struct tls_context *context_for(const struct server *s, const struct conf_listen *l, struct conf_error *e)
+static struct tls_context *context_for(const struct server *s, const struct conf_server *conf,
+                                       const struct conf_listen *l, struct conf_error *e)
 {
+	const unsigned alpn = TLS_OFFER_ADIT | TLS_OFFER_H2 | TLS_OFFER_HTTP1;
 	struct tls_error te;
-	struct tls_context *c = tls_context_server(l->certificate, l->key, TLS_OFFER_ADIT | TLS_OFFER_H2 | TLS_OFFER_HTTP1, &te);
+	struct tls_context *c = tls_context_server(l->certificate, l->key, alpn, &te);
 
+	for (size_t i = 0; c && i < conf->certificate_count; i++)
+		if (tls_context_add(c, conf->certificates[i].certificate, conf->certificates[i].key, &te) < 0)
+			tls_context_free(&c);
 	if (!c)
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
 	tls_context_keylog(c, s->keylog);
@@ -174,7 +179,7 @@ static int set_entrances(struct server *s, const struct conf_server *conf, struc
 	for (size_t i = 0; !err && i < conf->listen_count; i++) {
 		const struct conf_listen *l = &conf->listen[i];
 
-		if (l->tls && !(tls[i] = context_for(s, l, e)))
+		if (l->tls && !(tls[i] = context_for(s, conf, l, e)))
 			err = ADIT_ERR_CONFIG;
 		fresh[i] = (struct entrance){.address = strdup(l->address), .tls = l->tls, .proxy_protocol = l->proxy_protocol};
 		if (!err && !fresh[i].address)

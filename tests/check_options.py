@@ -8,12 +8,12 @@ import subprocess
 import sys
 
 TOP = os.environ.get("srcdir", ".")
-ROW = re.compile(r'^X\((\w+), "([^"]*)", "([^"]*)", "([^"]*)", (\w+\([^)]*\)), (\w+), "([^"]*)",'
+ROW = re.compile(r'^X\((\w+), "([^"]*)", "([^"]*)", "([^"]*)", (\w+\([^)]*\)), ([\w.]+), "([^"]*)",'
                  r'\s*"((?:[^"\\]|\\.)*)"\)', re.M)
 # the keys' prefix in the pages
-PREFIX = {"SERVER": "", "LISTEN": "listen[].", "TLS": "listen[].tls.", "TOKEN": "tokens[].",
-          "CLIENT": "", "TUNNEL": "tunnels[]."}
-SERVER = {"SERVER", "LISTEN", "TLS", "TOKEN", "SERVER_CALL"}
+PREFIX = {"SERVER": "", "LISTEN": "listen[].", "TLS": "listen[].tls.", "CERTIFICATE": "certificates[].",
+          "TOKEN": "tokens[].", "CLIENT": "", "TUNNEL": "tunnels[].", "ROUTE": "tunnels[].routes[]."}
+SERVER = {"SERVER", "LISTEN", "TLS", "CERTIFICATE", "TOKEN", "SERVER_CALL"}
 PROGRAMS = {"aditd": ("doc/aditd.8", "doc/aditd.yaml.5"), "adit": ("doc/adit.1", "doc/adit.1")}
 
 errors = []

@@ -108,14 +108,31 @@ static int take_flag(struct conf_args *a, int argc, char **argv, int *i, struct 
 	return 0;
 }
 
+#define COMMANDS "http, tcp, start, doctor or trace"
+
+static bool is_command(const char *word)
+{
+	static const char *const all[] = {"http", "tcp", "start", "doctor", "trace"};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(word, all[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Does the command line itself say what to publish? */
+static bool takes_origin(const struct conf_args *a)
+{
+	return strcmp(a->command, "http") == 0 || strcmp(a->command, "tcp") == 0;
+}
+
 static int take_word(struct conf_args *a, const char *word, struct conf_error *e)
 {
 	if (a->server)
 		return bad_usage(a, str_of(word), "flags only", e);
 	if (!a->command) {
-		if (strcmp(word, "http") != 0 && strcmp(word, "start") != 0 && strcmp(word, "doctor") != 0 &&
-		    strcmp(word, "trace") != 0)
-			return bad_usage(a, str_of(word), "http, start, doctor or trace", e);
+		if (!is_command(word))
+			return bad_usage(a, str_of(word), COMMANDS, e);
 		a->command = word;
 		return 0;
 	}
@@ -126,7 +143,7 @@ static int take_word(struct conf_args *a, const char *word, struct conf_error *e
 		a->files[a->file_count++] = word;
 		return 0;
 	}
-	if (strcmp(a->command, "http") != 0 || a->origin)
+	if (!takes_origin(a) || a->origin)
 		return bad_usage(a, str_of(word),
 		                 a->origin ? "one ORIGIN"
 		                 : a->command[0] == 's' ? "flags only after start" : "flags only after doctor", e);
@@ -148,17 +165,38 @@ static int check_trace(const struct conf_args *a, struct conf_error *e)
 	return 0;
 }
 
+/* Flags that say how something is published belong to http or tcp: to both when the help names neither. */
+static int check_tunnel_flags(const struct conf_args *a, struct conf_error *e)
+{
+	for (size_t i = 0; i < OPT_COUNT; i++) {
+		const struct opt *o = &conf_options[i];
+		struct str only = str_of(o->help);
+
+		if (!a->given[i] || o->section != SECTION_TUNNEL)
+			continue;
+		if (!takes_origin(a))
+			conf_say(e, a->command[0] == 'd' ? "found after doctor, which publishes nothing, wanted http ORIGIN"
+			                                 : "found after start, wanted %s in the file's tunnels", o->key);
+		else if (str_starts(only, STR("http: ")) && strcmp(a->command, "http") != 0)
+			conf_say(e, "found after tcp, wanted adit http");
+		else if (str_starts(only, STR("tcp: ")) && strcmp(a->command, "tcp") != 0)
+			conf_say(e, "found after http, wanted adit tcp");
+		else
+			continue;
+		return conf_blame_flag(e, a->program, o->flag);
+	}
+	return 0;
+}
+
 /* What only fits some of adit's commands. */
 static int check_command(const struct conf_args *a, struct conf_error *e)
 {
-	bool http, doctor;
+	bool doctor;
 
 	if (!a->command)
-		return conf_say(e, "%s: found no command, wanted http, start, doctor or trace (see adit --help)",
-		                a->program);
+		return conf_say(e, "%s: found no command, wanted " COMMANDS " (see adit --help)", a->program);
 	if (strcmp(a->command, "trace") == 0)
 		return check_trace(a, e);
-	http = strcmp(a->command, "http") == 0;
 	doctor = strcmp(a->command, "doctor") == 0;
 	if ((a->call.json || a->call.idle_seconds) && !doctor) {
 		conf_say(e, "found after %s, wanted adit doctor%s", a->command, a->call.json ? " or adit trace" : "");
@@ -168,21 +206,13 @@ static int check_command(const struct conf_args *a, struct conf_error *e)
 		conf_say(e, "found after %s, wanted adit trace", a->command);
 		return conf_blame_flag(e, a->program, "follow");
 	}
-	if (http && !a->origin)
+	if (takes_origin(a) && !a->origin)
 		return conf_say(e, "%s: ORIGIN: found nothing, wanted %s", a->program, conf_origin_wanted);
-	if (http && a->call.file) {
-		conf_say(e, "found after http, wanted adit start -c FILE");
+	if (takes_origin(a) && a->call.file) {
+		conf_say(e, "found after %s, wanted adit start -c FILE", a->command);
 		return conf_blame_flag(e, a->program, "c");
 	}
-	for (size_t i = 0; !http && i < OPT_COUNT; i++)
-		if (a->given[i] && conf_options[i].section == SECTION_TUNNEL) {
-			if (doctor)
-				conf_say(e, "found after doctor, which publishes nothing, wanted http ORIGIN");
-			else
-				conf_say(e, "found after start, wanted %s in the file's tunnels", conf_options[i].key);
-			return conf_blame_flag(e, a->program, conf_options[i].flag);
-		}
-	return 0;
+	return check_tunnel_flags(a, e);
 }
 
 int conf_args_parse(struct conf_args *a, int argc, char **argv, struct conf_error *e)
@@ -276,11 +306,12 @@ void conf_help(FILE *to, bool server)
 		      "\nThe tunnel server: publishes under public names what tunnel clients offer.\n\n", to);
 	else
 		fputs("Usage: adit http ORIGIN --server URL [flags]\n"
+		      "       adit tcp ORIGIN --server URL [--remote-port PORT] [flags]\n"
 		      "       adit start [-c FILE] [flags]\n"
 		      "       adit doctor --server URL [--json] [--idle SECONDS] [flags]\n"
 		      "       adit trace FILE... [--json] [--follow]\n"
-		      "\nThe tunnel client: publishes a local web server through a tunnel server.\n"
-		      "ORIGIN is PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH.\n"
+		      "\nThe tunnel client: publishes a local web server, or a TCP port, through a tunnel server.\n"
+		      "ORIGIN is PORT, HOST:PORT, unix:PATH or SCHEME://HOST[:PORT] (http, https, h2c or h2).\n"
 		      "doctor tries every way to the server, and says what works and what to change.\n"
 		      "trace tells what --trace has written, of one end or both, and whether anything was lost.\n\n", to);
 	for (size_t i = 0; i < OPT_COUNT; i++)

@@ -344,16 +344,20 @@ static int walk_scalar(struct walk *w, const yaml_node_t *n, const struct opt *o
 /* An entry that is one value. */
 static int walk_word(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
-	const char *wanted = o->type.kind == KIND_PATTERNS ? "a name"
-	                     : o->type.kind == KIND_PROXIES ? "an address or block"
-	                                                    : "direct, ws-h2, ws-h1 or poll";
+	enum opt_kind kind = o->type.kind;
+	const char *wanted = kind == KIND_PATTERNS ? "a name"
+	                     : kind == KIND_PORTS ? "a port or a range of ports"
+	                     : kind == KIND_PROXIES ? "an address or block"
+	                                            : "direct, ws-h2, ws-h1 or poll";
 	int r;
 
 	if (n->type != YAML_SCALAR_NODE || is_null(n) || memchr(scalar(n).p, '\0', scalar(n).n))
 		return wrong_type(w, n, wanted);
-	if (o->type.kind == KIND_PATTERNS)
+	if (kind == KIND_PATTERNS)
 		r = conf_add_pattern(base, scalar(n), w->e);
-	else if (o->type.kind == KIND_PROXIES)
+	else if (kind == KIND_PORTS)
+		r = conf_add_ports(base, scalar(n), w->e);
+	else if (kind == KIND_PROXIES)
 		r = conf_add_proxy(base, scalar(n), w->e);
 	else
 		r = conf_add_carrier(base, scalar(n), w->e);
@@ -364,6 +368,8 @@ static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 {
 	void *item;
 
+	if (o->type.kind == KIND_NAMES)
+		return walk_scalar(w, n, o, base);
 	if (o->type.kind != KIND_LIST)
 		return walk_word(w, n, o, base);
 	item = conf_add_item(o->type.items, base);
@@ -383,7 +389,7 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	if (n->type != YAML_SEQUENCE_NODE)
 		return wrong_type(w, n, wanted);
 	count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-	if (!count && (conf_option_required(o) || o->type.kind == KIND_CARRIERS)) {
+	if (!count && (conf_option_required(o) || o->type.kind == KIND_CARRIERS || o->type.kind == KIND_NAMES)) {
 		conf_say(w->e, "found an empty list, wanted at least one entry");
 		return blame(w, line_of(n));
 	}
@@ -410,8 +416,11 @@ static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o,
 		}
 		*(bool *)(void *)((char *)base + o->offset) = true;
 		return walk_map(w, n, o->type.items, base);
+	case KIND_NAMES:
+		return n->type == YAML_SEQUENCE_NODE ? walk_list(w, n, o, base) : walk_scalar(w, n, o, base);
 	case KIND_LIST:
 	case KIND_PATTERNS:
+	case KIND_PORTS:
 	case KIND_PROXIES:
 	case KIND_CARRIERS:
 		return walk_list(w, n, o, base);

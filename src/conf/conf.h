@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/str.h"
 
 /**
  * The one line that says what is wrong: "aditd.yaml:7: listen[1].tls.certificate: found …, wanted …", or for a flag
@@ -35,11 +36,23 @@ struct conf_cidr {
 	unsigned bits;        /* 0..128 */
 };
 
+/** Certificates beside a listener's own: each handshake may look at all of them. */
+#define CONF_CERTIFICATES_MAX 256
+struct conf_certificate {
+	char *certificate, *key; /* PEM paths */
+};
+
+struct conf_ports {
+	uint16_t first, last; /* both included, first <= last */
+};
+
 struct conf_token {
 	char *name;
 	uint8_t sha256[SHA256_LEN];
 	char **names;         /* globs of the names (or full custom domains) it may claim; "*" = any label but r-… */
 	size_t name_count;
+	struct conf_ports *ports; /* TCP ports it may publish */
+	size_t port_count;
 };
 
 /** aditd.yaml */
@@ -49,6 +62,9 @@ struct conf_server {
 	size_t listen_count;
 	struct conf_token *tokens;
 	size_t token_count;
+	struct conf_certificate *certificates; /* chosen by SNI; a listener's own when none fits */
+	size_t certificate_count;
+	char *tcp_address;    /* where published TCP ports listen, without a port; NULL = everywhere */
 	struct conf_cidr *trusted_proxies;
 	size_t trusted_count;
 	bool trust_unix;      /* "unix" stood in trusted_proxies */
@@ -69,14 +85,40 @@ struct conf_server {
 	char *file;           /* where it was read from; NULL with dev */
 };
 
-struct conf_tunnel {
-	char *name;           /* NULL: a random one */
-	char *origin;         /* as written */
+enum conf_protocol { CONF_HTTP, CONF_HTTPS, CONF_H2C, CONF_H2, CONF_TCP };
+
+/** Where requests go: "3000" (on 127.0.0.1), "HOST:PORT", "https://HOST[:PORT]", "unix:/path", …, taken apart. */
+struct conf_origin {
+	char *text;           /* as written */
+	enum conf_protocol protocol; /* CONF_TCP: bytes, of whatever protocol */
+	char *host;           /* name or address, NULL when unix */
+	uint16_t port;
+	char *unix_path;      /* NULL when not */
+};
+
+/** Which of a tunnel's paths go to which origin. */
+struct conf_route {
+	char *path;           /* "/api": itself and what is below it; NULL = all that has no other route */
+	struct conf_origin origin;
 	char *host_header;    /* what Host the origin gets; NULL = the visitor's */
-	/* origin, taken apart */
-	char *origin_host;    /* name or address, NULL when unix */
-	uint16_t origin_port;
-	char *origin_unix;    /* socket path, NULL when not */
+	char *origin_ca;      /* PEM path, NULL = the system's; of HTTPS and H2 origins, like the two below */
+	char *origin_server_name; /* in its certificate; NULL = its host */
+	bool origin_insecure; /* any certificate will do; loopback only */
+};
+
+/** Names in all tunnels of one adit: what a HELLO takes. */
+#define CONF_NAMES_MAX 64
+/** Routes of one tunnel: they are looked through for each request. */
+#define CONF_ROUTES_MAX 64
+
+struct conf_tunnel {
+	char **names;         /* labels, custom domains, "*" and "*.DOMAIN"; none: a random one, or a port */
+	size_t name_count;
+	struct conf_route own;     /* its path is NULL */
+	struct conf_route *routes; /* longest path first */
+	size_t route_count;
+	unsigned remote_port; /* TCP: where it is published; 0 = the server chooses */
+	bool send_proxy;      /* TCP: begin each connection with a PROXY protocol v2 header */
 };
 
 /** adit trace: both ends of a link, and some more clients of the server. */
@@ -144,7 +186,7 @@ int conf_server_reread(int argc, char **argv, struct conf_server **out, struct c
 void conf_server_free(struct conf_server **c);
 
 /**
- * adit: `adit http ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
+ * adit: `adit http ORIGIN [flags]`, `adit tcp ORIGIN [flags]`, `adit start [-c FILE] [flags]` (default: ./adit.yaml, then
  * $XDG_CONFIG_HOME/adit/adit.yaml; flags come before the file), `adit doctor [-c FILE] [--json] [--idle SECONDS]
  * [flags]`, `adit trace FILE... [--json] [--follow]`, --help, --version.
  */
@@ -152,11 +194,23 @@ enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **ou
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 void conf_client_free(struct conf_client **c);
 
-/**
- * Takes "3000" (on 127.0.0.1), "host:port", "http://host[:port]", "unix:/path" apart. 0 or ADIT_ERR_CONFIG with a
- * line in `e`. `out` is zeroed or holds an earlier result; its strings are the caller's to free, also after an error.
- */
-int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e);
+/** The origin as people read it and as random names derive from it, however it was written: "http://127.0.0.1:3000".
+ *  Longer ones are cut. */
+#define CONF_ORIGIN_TEXT_MAX 300
+void conf_origin_text(const struct conf_origin *o, char out[CONF_ORIGIN_TEXT_MAX]);
+
+/** The route of a request with that path (query included); never NULL. */
+const struct conf_route *conf_tunnel_route(const struct conf_tunnel *t, struct str path);
+
+/** The wildcard that covers a name, when nobody has the name itself: "*" for a label, "*.DOMAIN" for what is directly
+ *  below that domain; "" for random names and ports, which none covers. */
+void conf_wildcard_of(const char *name, char out[256]);
+
+/** How TCP ports are named on the wire and in the registry: "tcp:5432", "tcp:0" = one of the server's choice. */
+#define CONF_PORT_NAME_MAX 10
+void conf_port_name(unsigned port, char out[CONF_PORT_NAME_MAX]);
+/** Is it such a name? Then `*port` is set. */
+bool conf_port_of_name(const char *name, uint16_t *port);
 
 /** Does this NO_PROXY list ("*", hosts and what is below them, addresses, blocks, each with :PORT or not) name it? */
 bool conf_no_proxy(const char *list, const char *host, uint16_t port);
@@ -165,9 +219,11 @@ bool conf_no_proxy(const char *list, const char *host, uint16_t port);
 bool conf_trusts(const struct conf_server *c, const char *address);
 
 /**
- * May this token claim that name (already lower case)? Names beginning "r-" never. `*` does not reach over a dot: a
- * custom domain can be claimed only by a pattern with as many labels.
+ * May this token claim that name (already lower case), which may be a TCP port's? Names beginning "r-" never. `*` does
+ * not reach over a dot: a custom domain can be claimed only by a pattern with as many labels.
  */
 bool conf_token_may_claim(const struct conf_token *t, const char *name);
+/** May it publish that TCP port? 0: any at all. */
+bool conf_token_may_listen(const struct conf_token *t, uint16_t port);
 
 #endif

@@ -5,9 +5,6 @@
 
 #include "base/err.h"
 
-/** sun_path without its NUL. */
-#define UNIX_PATH_MAX 107
-
 static bool is_ldh(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -49,11 +46,22 @@ static bool is_labels(struct str s, char also, size_t *count)
 	return *count == 1 || !number;
 }
 
+/* "*", or "*.DOMAIN" with a domain of two labels at least: all that is directly below. */
+static bool is_wildcard(struct str name)
+{
+	struct str below = {name.p + 2, name.n - 2};
+	size_t labels;
+
+	if (str_eq(name, STR("*")))
+		return true;
+	return str_starts(name, STR("*.")) && is_labels(below, '\0', &labels) && labels >= 2;
+}
+
 const char *conf_name_wrong(struct str name, bool pattern)
 {
 	size_t labels;
 
-	if (!is_labels(name, pattern ? '*' : '\0', &labels))
+	if (!is_labels(name, pattern ? '*' : '\0', &labels) && !is_wildcard(name))
 		return pattern ? "a name of a-z, 0-9, \"-\" and \"*\" (at most 63), or a custom domain"
 		               : "a name of a-z, 0-9 and \"-\" (at most 63), or a custom domain";
 	if (str_starts(name, STR("r-")))
@@ -120,7 +128,7 @@ bool conf_is_host(struct str s)
 	return is_labels((struct str){low, s.n}, '_', &labels) && !all_digits(s);
 }
 
-static bool parse_port(struct str s, unsigned lowest, uint16_t *out)
+bool conf_port(struct str s, unsigned lowest, uint16_t *out)
 {
 	uint64_t v;
 
@@ -130,8 +138,7 @@ static bool parse_port(struct str s, unsigned lowest, uint16_t *out)
 	return true;
 }
 
-/* HOST, HOST:PORT, [IPv6], [IPv6]:PORT; `port` is empty (p NULL) when there is none. */
-static bool split_port(struct str s, struct str *host, struct str *port)
+bool conf_split_port(struct str s, struct str *host, struct str *port)
 {
 	const char *end, *colon;
 
@@ -161,7 +168,7 @@ static bool split_port(struct str s, struct str *host, struct str *port)
 	return true;
 }
 
-static bool is_unix(struct str s, struct str *path)
+bool conf_is_unix(struct str s, struct str *path)
 {
 	if (!str_starts(s, STR("unix:")))
 		return false;
@@ -177,9 +184,9 @@ bool conf_is_listen_address(struct str s, bool *loopback)
 	bool v4;
 
 	*loopback = true;
-	if (is_unix(s, &path))
-		return path.n > 0 && path.n <= UNIX_PATH_MAX;
-	if (!split_port(s, &host, &port) || !port.p || !parse_port(port, 0, &number))
+	if (conf_is_unix(s, &path))
+		return path.n > 0 && path.n <= CONF_UNIX_PATH_MAX;
+	if (!conf_split_port(s, &host, &port) || !port.p || !conf_port(port, 0, &number))
 		return false;
 	*loopback = host.n && conf_is_loopback(host);
 	return !host.n || conf_ip(host, &a, &v4);
@@ -205,75 +212,10 @@ int conf_url_parse(struct str text, const char *wanted, struct conf_url *out, st
 		return conf_say(e, "found a path or query in %s, wanted %s", conf_quote(text).text, wanted);
 	rest.n = (size_t)(end - rest.p);
 	out->port = out->tls ? 443 : 80;
-	if (!split_port(rest, &out->host, &port) || !conf_is_host(out->host))
+	if (!conf_split_port(rest, &out->host, &port) || !conf_is_host(out->host))
 		return conf_found(e, text, wanted);
-	if (port.p && !parse_port(port, 1, &out->port))
+	if (port.p && !conf_port(port, 1, &out->port))
 		return conf_found(e, text, wanted);
-	return 0;
-}
-
-const char conf_origin_wanted[] = "PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH";
-
-static int set_origin_host(struct conf_tunnel *t, struct str host, uint16_t port, struct conf_error *e)
-{
-	free(t->origin_unix);
-	t->origin_unix = NULL;
-	t->origin_port = port;
-	return conf_replace(&t->origin_host, host, e);
-}
-
-static int set_origin_unix(struct conf_tunnel *t, struct str path, struct conf_error *e)
-{
-	free(t->origin_host);
-	t->origin_host = NULL;
-	t->origin_port = 0;
-	return conf_replace(&t->origin_unix, path, e);
-}
-
-static bool has_scheme(struct str s)
-{
-	for (size_t i = 0; i + 2 < s.n; i++)
-		if (memcmp(s.p + i, "://", 3) == 0)
-			return true;
-	return false;
-}
-
-int conf_set_origin(struct conf_tunnel *t, struct str text, struct conf_error *e)
-{
-	struct conf_url url;
-	struct str host, port, path;
-	uint16_t number;
-
-	if (conf_replace(&t->origin, text, e) < 0)
-		return ADIT_ERR_CONFIG;
-	if (is_unix(text, &path)) {
-		if (!path.n || path.n > UNIX_PATH_MAX)
-			return conf_found(e, text, "unix:PATH, the path at most 107 bytes");
-		return set_origin_unix(t, path, e);
-	}
-	if (parse_port(text, 1, &number))
-		return set_origin_host(t, STR("127.0.0.1"), number, e);
-	if (str_starts(text, STR("https:")) || str_starts(text, STR("h2c:")))
-		return conf_say(e, "found an %s origin, wanted http:// (others are not supported by this version)",
-		                text.p[1] == 't' ? "https" : "h2c");
-	if (has_scheme(text)) {
-		if (conf_url_parse(text, conf_origin_wanted, &url, e) < 0)
-			return ADIT_ERR_CONFIG;
-		return set_origin_host(t, url.host, url.port, e);
-	}
-	if (text.n && memchr(text.p, '@', text.n))
-		return conf_say(e, "found a user name or password, wanted %s", conf_origin_wanted);
-	if (!split_port(text, &host, &port) || !port.p || !parse_port(port, 1, &number) || !conf_is_host(host))
-		return conf_found(e, text, conf_origin_wanted);
-	return set_origin_host(t, host, number, e);
-}
-
-int conf_origin_parse(const char *text, struct conf_tunnel *out, struct conf_error *e)
-{
-	struct conf_error why;
-
-	if (conf_set_origin(out, str_of(text), &why) < 0)
-		return conf_say(e, "origin: %s", why.text);
 	return 0;
 }
 

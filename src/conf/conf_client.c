@@ -146,33 +146,24 @@ static int find_file(const struct conf_args *a, char **out, struct conf_error *e
 
 /* ---- the whole */
 
-static int check_tunnels(const struct conf_client *c, const struct conf_source *s, struct conf_error *e)
-{
-	for (size_t i = 0; i < c->tunnel_count; i++)
-		for (size_t j = 0; j < i; j++) {
-			const char *name = c->tunnels[i].name, *other = c->tunnels[j].name;
-			char path[64];
-
-			if (!name || !other || strcmp(name, other) != 0)
-				continue;
-			conf_same(e, name, "tunnels", j, "name");
-			snprintf(path, sizeof(path), "tunnels[%zu].name", i);
-			return conf_source_blame(s, path, e);
-		}
-	return 0;
-}
-
 static int take_origin(const struct conf_args *a, struct conf_client *c, struct conf_error *e)
 {
 	struct conf_tunnel *t = conf_add_item(SECTION_TUNNEL, c);
+	bool tcp = strcmp(a->command, "tcp") == 0;
 	struct conf_error why;
+	char text[CONF_ORIGIN_TEXT_MAX];
 
 	if (!t)
 		return conf_nomem(e);
 	if (conf_defaults(SECTION_TUNNEL, t, e) < 0)
 		return ADIT_ERR_CONFIG;
-	if (conf_set(conf_option(SECTION_TUNNEL, STR("origin")), t, str_of(a->origin), "", &why) < 0)
+	if (tcp && strstr(a->origin, "://") && strncmp(a->origin, "tcp://", 6) != 0)
+		return conf_say(e, "%s: ORIGIN: found %s, wanted adit http", a->program, conf_quote(str_of(a->origin)).text);
+	snprintf(text, sizeof(text), "%s%s", tcp && strncmp(a->origin, "tcp://", 6) != 0 ? "tcp://" : "", a->origin);
+	if (conf_set(conf_option(SECTION_TUNNEL, STR("origin")), t, str_of(text), "", &why) < 0)
 		return conf_say(e, "%s: ORIGIN: %s", a->program, why.text);
+	if (!tcp && t->own.origin.protocol == CONF_TCP)
+		return conf_say(e, "%s: ORIGIN: found %s, wanted adit tcp", a->program, conf_quote(str_of(text)).text);
 	return conf_args_apply(a, SECTION_TUNNEL, t, e);
 }
 
@@ -216,7 +207,7 @@ static int settle(const struct conf_args *a, struct conf_source *s, struct conf_
 	if (!r)
 		r = conf_args_required(a, s, SECTION_CLIENT, c, e);
 	if (!r)
-		r = check_tunnels(c, s, e);
+		r = conf_check_tunnels(a, s, c, e);
 	if (!r)
 		r = check_carriers(a, s, c, e);
 	if (!r)

@@ -12,16 +12,18 @@
 #include "conf/conf.h"
 
 enum opt_section {
-	SECTION_SERVER, SECTION_LISTEN, SECTION_TLS, SECTION_TOKEN, SECTION_SERVER_CALL,
-	SECTION_CLIENT, SECTION_TUNNEL, SECTION_CLIENT_CALL
+	SECTION_SERVER, SECTION_LISTEN, SECTION_TLS, SECTION_CERTIFICATE, SECTION_TOKEN, SECTION_SERVER_CALL,
+	SECTION_CLIENT, SECTION_TUNNEL, SECTION_ROUTE, SECTION_CLIENT_CALL
 };
 
 enum opt_kind {
 	KIND_BOOL, KIND_UINT, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
-	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_NAME, KIND_ORIGIN,
-	KIND_HOST_HEADER, KIND_PROXY,
+	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_IP, KIND_ORIGIN,
+	KIND_HOST_HEADER, KIND_PROXY, KIND_ROUTE_PATH,
+	/* a scalar or a list: */
+	KIND_NAMES,
 	/* not scalars: */
-	KIND_PATTERNS, KIND_PROXIES, KIND_CARRIERS, KIND_LIST, KIND_MAP
+	KIND_PATTERNS, KIND_PORTS, KIND_PROXIES, KIND_CARRIERS, KIND_LIST, KIND_MAP
 };
 
 struct opt_type {
@@ -41,10 +43,10 @@ struct opt {
 };
 
 enum {
-#define X(section, key, flag, argument, type, field, fallback, help) OPT_ROW_##section##field,
+	OPT_COUNT = 0
+#define X(section, key, flag, argument, type, field, fallback, help) +1
 #include "conf/opts.def"
 #undef X
-	OPT_COUNT
 };
 
 extern const struct opt conf_options[OPT_COUNT];
@@ -104,6 +106,7 @@ int conf_replace(char **to, struct str s, struct conf_error *e);
 /** One more entry, zeroed, at the end of the list that holds `items`; NULL: out of memory. */
 void *conf_add_item(enum opt_section items, void *base);
 int conf_add_pattern(struct conf_token *t, struct str text, struct conf_error *e);
+int conf_add_ports(struct conf_token *t, struct str text, struct conf_error *e);
 int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e);
 int conf_add_carrier(struct conf_client *c, struct str text, struct conf_error *e);
 
@@ -113,7 +116,7 @@ int conf_set_proxy(struct conf_client *c, struct str text, struct conf_error *e)
 /** Drops "none", or without any takes the environment's for the server, unless NO_PROXY names that. */
 int conf_find_proxy(const struct conf_args *a, const struct conf_source *s, struct conf_client *c, struct conf_error *e);
 
-/** Why this is no name (pattern: a name with `*` in it): what was wanted instead; NULL when it is one. Lower case. */
+/** Why this is no name (pattern: a name with `*` anywhere): what was wanted instead; NULL when it is one. Lower case. */
 const char *conf_name_wrong(struct str name, bool pattern);
 bool conf_is_domain(struct str s);
 /** Textual IP address without brackets; IPv4 as mapped IPv6. */
@@ -123,6 +126,14 @@ bool conf_is_loopback(struct str host);
 bool conf_block(struct str text, struct conf_cidr *out);
 bool conf_in_block(const struct conf_cidr *block, const struct in6_addr *a);
 bool conf_is_host(struct str s);
+/** Decimal, at least `lowest`. */
+bool conf_port(struct str s, unsigned lowest, uint16_t *out);
+/** HOST, HOST:PORT, [IPv6], [IPv6]:PORT; `port` is empty (p NULL) when there is none. */
+bool conf_split_port(struct str s, struct str *host, struct str *port);
+/** sun_path without its NUL. */
+#define CONF_UNIX_PATH_MAX 107
+/** "unix:PATH" */
+bool conf_is_unix(struct str s, struct str *path);
 /** "127.0.0.1:80", "[::1]:80", ":80", "unix:PATH". */
 bool conf_is_listen_address(struct str s, bool *loopback);
 
@@ -135,11 +146,17 @@ struct conf_url {
 
 /** "http[s]://HOST[:PORT][/]" and no more; `wanted` ends the message. */
 int conf_url_parse(struct str text, const char *wanted, struct conf_url *out, struct conf_error *e);
-extern const char conf_origin_wanted[];
 /** How a token may come, for messages. */
 extern const char conf_token_ways[];
-/** Sets origin and its parts; the path of a unix origin is left as it is. */
-int conf_set_origin(struct conf_tunnel *t, struct str text, struct conf_error *e);
+
+/* conf_origin.c */
+extern const char conf_origin_wanted[];
+/** Sets text and parts; the path of a unix origin is left as it is. */
+int conf_set_origin(struct conf_origin *o, struct str text, struct conf_error *e);
+int conf_set_route_path(char **field, struct str text, struct conf_error *e);
+/** conf_tunnels.c: does everything fit together? Puts routes in their order. */
+int conf_check_tunnels(const struct conf_args *a, const struct conf_source *s, struct conf_client *c,
+                       struct conf_error *e);
 
 /* ---- files (conf.c) */
 
@@ -164,7 +181,7 @@ int conf_slurp(const char *file, size_t max, char **out, size_t *len);
 struct conf_args {
 	const char *program;
 	bool server;
-	const char *command;            /* adit: "http", "start", "doctor" or "trace" */
+	const char *command;            /* adit: "http", "tcp", "start", "doctor" or "trace" */
 	const char *origin;
 	const char *files[CONF_TRACES_MAX]; /* trace */
 	size_t file_count;

@@ -7,10 +7,12 @@
 #define STRUCT_SERVER struct conf_server
 #define STRUCT_LISTEN struct conf_listen
 #define STRUCT_TLS struct conf_listen
+#define STRUCT_CERTIFICATE struct conf_certificate
 #define STRUCT_TOKEN struct conf_token
 #define STRUCT_SERVER_CALL struct conf_call
 #define STRUCT_CLIENT struct conf_client
 #define STRUCT_TUNNEL struct conf_tunnel
+#define STRUCT_ROUTE struct conf_route
 #define STRUCT_CLIENT_CALL struct conf_call
 
 #define OF(k) {.kind = KIND_##k}
@@ -72,6 +74,7 @@ void *conf_add_item(enum opt_section items, void *base)
 {
 	struct conf_server *server = base;
 	struct conf_client *client = base;
+	struct conf_tunnel *tunnel = base;
 	void *list, *item;
 
 	switch (items) {
@@ -84,6 +87,16 @@ void *conf_add_item(enum opt_section items, void *base)
 		list = server->tokens;
 		item = add_item(&list, &server->token_count, sizeof(*server->tokens));
 		server->tokens = list;
+		return item;
+	case SECTION_CERTIFICATE:
+		list = server->certificates;
+		item = add_item(&list, &server->certificate_count, sizeof(*server->certificates));
+		server->certificates = list;
+		return item;
+	case SECTION_ROUTE:
+		list = tunnel->routes;
+		item = add_item(&list, &tunnel->route_count, sizeof(*tunnel->routes));
+		tunnel->routes = list;
 		return item;
 	case SECTION_TUNNEL:
 		list = client->tunnels;
@@ -153,6 +166,10 @@ static bool matches(struct str pattern, struct str name)
 
 bool conf_token_may_claim(const struct conf_token *t, const char *name)
 {
+	uint16_t port;
+
+	if (conf_port_of_name(name, &port))
+		return conf_token_may_listen(t, port);
 	if (conf_name_wrong(str_of(name), false))
 		return false;
 	for (size_t i = 0; i < t->name_count; i++)
@@ -166,6 +183,7 @@ static void free_token(struct conf_token *t)
 	for (size_t i = 0; i < t->name_count; i++)
 		free(t->names[i]);
 	free(t->names);
+	free(t->ports);
 	free(t->name);
 	secret_wipe(t->sha256, sizeof(t->sha256));
 }
@@ -183,8 +201,14 @@ void conf_server_free(struct conf_server **c)
 	}
 	for (size_t i = 0; i < s->token_count; i++)
 		free_token(&s->tokens[i]);
+	for (size_t i = 0; i < s->certificate_count; i++) {
+		free(s->certificates[i].certificate);
+		free(s->certificates[i].key);
+	}
 	free(s->listen);
+	free(s->certificates);
 	free(s->tokens);
+	free(s->tcp_address);
 	free(s->trusted_proxies);
 	free(s->domain);
 	free(s->admin);
@@ -198,13 +222,26 @@ void conf_server_free(struct conf_server **c)
 	*c = NULL;
 }
 
+static void free_route(struct conf_route *r)
+{
+	free(r->path);
+	free(r->origin.text);
+	free(r->origin.host);
+	free(r->origin.unix_path);
+	free(r->host_header);
+	free(r->origin_ca);
+	free(r->origin_server_name);
+}
+
 static void free_tunnel(struct conf_tunnel *t)
 {
-	free(t->name);
-	free(t->origin);
-	free(t->host_header);
-	free(t->origin_host);
-	free(t->origin_unix);
+	for (size_t i = 0; i < t->name_count; i++)
+		free(t->names[i]);
+	for (size_t i = 0; i < t->route_count; i++)
+		free_route(&t->routes[i]);
+	free(t->names);
+	free(t->routes);
+	free_route(&t->own);
 }
 
 void conf_client_free(struct conf_client **c)

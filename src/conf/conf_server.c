@@ -86,6 +86,14 @@ static int check_patterns(const struct check *k, size_t i)
 	return 0;
 }
 
+static int check_certificates(const struct check *k)
+{
+	if (k->c->certificate_count <= CONF_CERTIFICATES_MAX)
+		return 0;
+	conf_say(k->e, "found %zu, wanted at most %d", k->c->certificate_count, CONF_CERTIFICATES_MAX);
+	return blame(k, "certificates");
+}
+
 static int check_tokens(const struct check *k)
 {
 	for (size_t i = 0; i < k->c->token_count; i++) {
@@ -120,6 +128,8 @@ static int from_file(const struct conf_args *a, struct conf_server *c, struct co
 		r = conf_args_required(a, source, SECTION_SERVER, c, e);
 	if (!r)
 		r = check_listeners(&k);
+	if (!r)
+		r = check_certificates(&k);
 	if (!r)
 		r = check_tokens(&k);
 	conf_source_close(&source);
@@ -169,6 +179,8 @@ static int for_dev(struct conf_server *c, struct conf_error *e)
 {
 	c->dev = true;
 	if (conf_replace(&c->domain, STR("adit.localhost"), e) < 0)
+		return ADIT_ERR_CONFIG;
+	if (conf_replace(&c->tcp_address, STR("127.0.0.1"), e) < 0)
 		return ADIT_ERR_CONFIG;
 	return c->dev_address ? 0 : conf_replace(&c->dev_address, STR("127.0.0.1:8443"), e);
 }

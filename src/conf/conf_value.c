@@ -158,16 +158,21 @@ static int set_readable(const struct value *v)
 	return 0;
 }
 
+static void lower(char *z)
+{
+	for (; *z; z++)
+		if (*z >= 'A' && *z <= 'Z')
+			*z = (char)(*z + ('a' - 'A'));
+}
+
 static int set_lower(const struct value *v, bool (*right)(struct str))
 {
 	char *z = str_dup(v->text);
 
 	if (!z)
 		return conf_nomem(v->e);
-	for (char *c = z; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c + ('a' - 'A'));
-	if (right && !right(str_of(z))) {
+	lower(z);
+	if (!right(str_of(z))) {
 		free(z);
 		return wrong(v);
 	}
@@ -186,14 +191,45 @@ static int set_host(const struct value *v)
 	return set_lower(v, conf_is_host);
 }
 
-static int set_name(const struct value *v)
+static int add_name(struct conf_tunnel *t, struct str text, struct conf_error *e)
 {
+	char **more = realloc(t->names, (t->name_count + 1) * sizeof(*more)), *name = str_dup(text);
 	const char *why;
 
-	if (set_lower(v, NULL) < 0)
-		return ADIT_ERR_CONFIG;
-	why = conf_name_wrong(str_of(*(char **)v->field), false);
-	return why ? conf_found(v->e, v->text, why) : 0;
+	if (more)
+		t->names = more;
+	if (!more || !name) {
+		free(name);
+		return conf_nomem(e);
+	}
+	lower(name);
+	t->names[t->name_count++] = name;
+	why = conf_name_wrong(str_of(name), false);
+	return why ? conf_found(e, text, why) : 0;
+}
+
+/* One, or several with commas between. */
+static int set_names(const struct value *v)
+{
+	struct str rest = v->text, name;
+	int r = 0;
+
+	while (!r && str_split(&rest, ',', &name))
+		r = add_name(v->base, str_trim(name), v->e);
+	return r;
+}
+
+static int set_ip(const struct value *v)
+{
+	struct in6_addr any;
+	bool v4;
+
+	return conf_ip(v->text, &any, &v4) ? conf_replace(v->field, v->text, v->e) : wrong(v);
+}
+
+static int set_route_path(const struct value *v)
+{
+	return conf_set_route_path(v->field, v->text, v->e);
 }
 
 /* "unix:PATH" with the path put below the folder. */
@@ -306,18 +342,18 @@ static int set_proxy(const struct value *v)
 
 static int set_origin(const struct value *v)
 {
-	struct conf_tunnel *t = v->base;
+	struct conf_origin *o = v->field;
 	char *path;
 
-	if (conf_set_origin(t, v->text, v->e) < 0)
+	if (conf_set_origin(o, v->text, v->e) < 0)
 		return ADIT_ERR_CONFIG;
-	if (!t->origin_unix)
+	if (!o->unix_path)
 		return 0;
-	path = conf_path(v->folder, str_of(t->origin_unix));
+	path = conf_path(v->folder, str_of(o->unix_path));
 	if (!path)
 		return conf_nomem(v->e);
-	free(t->origin_unix);
-	t->origin_unix = path;
+	free(o->unix_path);
+	o->unix_path = path;
 	return 0;
 }
 
@@ -353,11 +389,14 @@ static const struct {
 	[KIND_PUBLIC_URL] = {"a URL such as https://NAME.tunnel.example.com, with NAME once", set_public_url},
 	[KIND_SERVER_URL] = {"https://HOST[:PORT]", set_server_url},
 	[KIND_HOST] = {"a host name or address", set_host},
-	[KIND_NAME] = {"a name of a-z, 0-9 and \"-\" (at most 63), or a custom domain", set_name},
-	[KIND_ORIGIN] = {"PORT, HOST:PORT, http://HOST[:PORT] or unix:PATH", set_origin},
+	[KIND_NAMES] = {"a name of a-z, 0-9 and \"-\" (at most 63), or a custom domain", set_names},
+	[KIND_IP] = {"an address such as 192.0.2.1 or 2001:db8::1", set_ip},
+	[KIND_ORIGIN] = {conf_origin_wanted, set_origin},
+	[KIND_ROUTE_PATH] = {"a path such as /api", set_route_path},
 	[KIND_HOST_HEADER] = {"a Host field such as localhost:3000", set_host_header},
 	[KIND_PROXY] = {"http://[USER:PASSWORD@]HOST[:PORT], or none", set_proxy},
 	[KIND_PATTERNS] = {"a list of names", NULL},
+	[KIND_PORTS] = {"a list of ports and ranges of ports", NULL},
 	[KIND_PROXIES] = {"a list of addresses and blocks", NULL},
 	[KIND_CARRIERS] = {"a list of direct, ws-h2, ws-h1 and poll", NULL},
 	[KIND_LIST] = {"a list", NULL},
@@ -373,6 +412,22 @@ static void choice_wanted(const char *choices, char *out, size_t size)
 		n += (size_t)snprintf(out + n, size - n, "%s%.*s", !n ? "" : rest.p ? ", " : " or ", STR_ARG(choice));
 }
 
+static const char *entries_of(enum opt_section items)
+{
+	switch (items) {
+	case SECTION_LISTEN:
+		return "listeners";
+	case SECTION_CERTIFICATE:
+		return "certificates with their keys";
+	case SECTION_TOKEN:
+		return "tokens";
+	case SECTION_ROUTE:
+		return "routes, each a path and an origin";
+	default:
+		return "tunnels";
+	}
+}
+
 void conf_wanted(const struct opt *o, char *out, size_t size)
 {
 	const struct opt_type *t = &o->type;
@@ -384,8 +439,7 @@ void conf_wanted(const struct opt *o, char *out, size_t size)
 	else if (t->kind == KIND_TIME)
 		snprintf(out, size, "a time such as 500ms or 2s, at most %us", t->most / 1000);
 	else if (t->kind == KIND_LIST)
-		snprintf(out, size, "a list of %s",
-		         t->items == SECTION_LISTEN ? "listeners" : t->items == SECTION_TOKEN ? "tokens" : "tunnels");
+		snprintf(out, size, "a list of %s", entries_of(t->items));
 	else if (t->kind == KIND_MAP)
 		snprintf(out, size, "a mapping with certificate and key");
 	else

@@ -55,8 +55,11 @@ void acceptor_refuse(struct tunnel *t, uint16_t code, const char *reason)
 void acceptor_write_url(const struct acceptor *a, const char *name, char *out, size_t cap)
 {
 	const char *template = a->o.published, *at = strstr(template, "NAME"), *scheme_end = strstr(template, "://");
+	uint16_t number;
 
-	if (strchr(name, '.') && scheme_end) {
+	if (conf_port_of_name(name, &number)) {
+		snprintf(out, cap, "tcp://%s:%u", a->o.conf->domain, (unsigned)number);
+	} else if (strchr(name, '.') && scheme_end) {
 		const char *port = strrchr(scheme_end + 3, ':');
 
 		snprintf(out, cap, "%.*s%s%s", (int)(scheme_end + 3 - template), template, name, port ? port : "");

@@ -13,6 +13,8 @@
 #include "io/tls.h"
 
 #define PATH_LEN 512
+/** Of the ports that its token may publish: those below are for root only. */
+#define FIRST_PORT 1024
 #define CERTIFICATE_NAMES "localhost,adit.localhost,*.adit.localhost,127.0.0.1,::1"
 
 static int fail(struct conf_error *e, const char *what, const char *path)
@@ -61,8 +63,9 @@ static int add_token(struct conf_server *c, struct conf_error *e)
 	uint8_t secret[32];
 	char token[80] = "adit_";
 	struct conf_token *t = calloc(1, sizeof(*t));
+	struct conf_ports *ports = calloc(1, sizeof(*ports));
 	char **names = calloc(1, sizeof(*names)), *path = path_of(c, "token");
-	int err = t && names && path ? 0 : ADIT_ERR_NOMEM;
+	int err = t && ports && names && path ? 0 : ADIT_ERR_NOMEM;
 
 	random_bytes(secret, sizeof(secret));
 	hex_encode(secret, sizeof(secret), token + 5);
@@ -75,13 +78,17 @@ static int add_token(struct conf_server *c, struct conf_error *e)
 	free(path);
 	if (err) {
 		free(t);
+		free(ports);
 		free(names);
 		return err;
 	}
 	t->name = strdup("dev");
+	t->ports = ports;
 	t->names = names;
 	t->names[0] = strdup("*");
 	t->name_count = 1;
+	t->ports[0] = (struct conf_ports){FIRST_PORT, UINT16_MAX};
+	t->port_count = 1;
 	c->tokens = t;
 	c->token_count = 1;
 	return t->name && names[0] ? 0 : ADIT_ERR_NOMEM;

@@ -1,9 +1,11 @@
 #include "edge/registry.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/list.h"
+#include "conf/conf.h"
 #include "session/session.h"
 
 /** Buckets at first; doubled when there are as many names. */
@@ -100,6 +102,19 @@ static struct entry *lookup(const struct registry *r, struct str name)
 		if (e->hash == hash && str_eq((struct str){e->name, e->name_len}, name))
 			return e;
 	return NULL;
+}
+
+/* The entry of the name, else of the wildcard that covers it. */
+static struct entry *lookup_covering(const struct registry *r, struct str name)
+{
+	struct entry *e = lookup(r, name);
+	char z[NAME_MAX_LEN + 1], wildcard[256];
+
+	if (e || name.n > NAME_MAX_LEN)
+		return e;
+	snprintf(z, sizeof(z), "%.*s", STR_ARG(name));
+	conf_wildcard_of(z, wildcard);
+	return *wildcard ? lookup(r, str_of(wildcard)) : NULL;
 }
 
 static void grow(struct registry *r)
@@ -230,7 +245,7 @@ static bool is_better(const struct session *a, const struct session *b)
 
 struct session *registry_find(struct registry *r, struct str name, bool *known)
 {
-	struct entry *e = lookup(r, name);
+	struct entry *e = lookup_covering(r, name);
 	struct session *best = NULL;
 
 	*known = e != NULL;

@@ -30,7 +30,8 @@ void registry_remove(struct registry *r, const struct session *s);
 
 /** The session with the fewest requests in flight among those that have a carrier and take new ones, one that is suspect
  *  only when there is no other; NULL with *known telling whether
- *  the name has any link at all. `name` in lower case. */
+ *  the name has any link at all. `name` in lower case; when nobody has it, a
+ *  wildcard that covers it counts as its name. */
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 
 /**

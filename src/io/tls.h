@@ -35,6 +35,9 @@ struct tls_context *tls_context_ref(struct tls_context *c);
 
 /** For a listener: PEM files, chain included. NULL with a line in `e`. Reference-counted: streams keep theirs. */
 struct tls_context *tls_context_server(const char *certificate, const char *key, unsigned alpn, struct tls_error *e);
+/** One more certificate for a listener's context, shown to who asks for a name it is for; the first one that fits counts,
+ *  the listener's own before all. Before the first connection. 0 or ADIT_ERR_TLS with a line in `e`. */
+int tls_context_add(struct tls_context *c, const char *certificate, const char *key, struct tls_error *e);
 /** For dialling: `ca` is a PEM file, NULL = the system's store; `certificate` and `key` are shown to servers that ask for
  *  them, NULL = none. */
 struct tls_context *tls_context_client(const char *ca, const char *certificate, const char *key, struct tls_error *e);

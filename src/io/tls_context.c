@@ -164,6 +164,7 @@ void tls_context_free(struct tls_context **cp)
 	*cp = NULL;
 	if (!c || --c->refs)
 		return;
+	tls_context_free(&c->next);
 	SSL_CTX_free(c->ctx);
 	tls_keylog_free(&c->keylog);
 	BIO_meth_free(c->bio);

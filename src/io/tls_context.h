@@ -13,6 +13,7 @@ struct tls_context {
 	BIO_METHOD *bio;
 	unsigned alpn; /* what a listener accepts */
 	unsigned refs;
+	struct tls_context *next; /* a listener's further certificates (tls_sni.c); owned */
 	struct tls_keylog *keylog; /* NULL: secrets stay here */
 };
 

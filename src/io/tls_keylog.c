@@ -67,10 +67,10 @@ static void on_line(const SSL *ssl, const char *line)
 
 void tls_context_keylog(struct tls_context *c, struct tls_keylog *k)
 {
-	if (!c || !k || c->keylog)
-		return;
-	k->refs++;
-	c->keylog = k;
-	SSL_CTX_set_app_data(c->ctx, k);
-	SSL_CTX_set_keylog_callback(c->ctx, on_line);
+	for (; c && k && !c->keylog; c = c->next) {
+		k->refs++;
+		c->keylog = k;
+		SSL_CTX_set_app_data(c->ctx, k);
+		SSL_CTX_set_keylog_callback(c->ctx, on_line);
+	}
 }

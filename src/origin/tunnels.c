@@ -5,36 +5,97 @@
 
 #include "base/err.h"
 
+/* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
+struct place {
+	const struct conf_route *route;
+	struct origin *origin;
+	char text[CONF_ORIGIN_TEXT_MAX]; /* for error pages */
+};
+
+/* A name under which something is published. */
+struct entry {
+	char *name; /* NULL: not yet */
+	const struct conf_tunnel *tunnel;
+};
+
 struct tunnels {
 	const struct conf_client *conf;
-	struct origin **origin;
-	char **name;
-	char (*text)[TUNNELS_ORIGIN_MAX]; /* each origin's, for error pages */
+	struct place *places; /* as they stand in the conf: a tunnel's routes, then its own */
+	size_t place_count;
+	struct entry entries[CONF_NAMES_MAX];
+	size_t entry_count;
 };
+
+const struct conf_tunnel *tunnels_wanted(const struct conf_client *c, size_t i, const char **name,
+                                         char port[CONF_PORT_NAME_MAX])
+{
+	for (size_t at = 0; at < c->tunnel_count; at++) {
+		const struct conf_tunnel *t = &c->tunnels[at];
+
+		if (i < t->name_count) {
+			*name = t->names[i];
+			return t;
+		}
+		if (!t->name_count && i == 0) {
+			*port = '\0';
+			if (t->own.origin.protocol == CONF_TCP)
+				conf_port_name(t->remote_port, port);
+			*name = port;
+			return t;
+		}
+		i -= t->name_count ? t->name_count : 1;
+	}
+	return NULL;
+}
+
+/* ---- life */
+
+static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, struct resolver *resolver)
+{
+	const struct origin_options o = {r->origin.host, r->origin.port, r->origin.unix_path, resolver};
+	struct place *p = &t->places[t->place_count];
+
+	p->route = r;
+	conf_origin_text(&r->origin, p->text);
+	p->origin = origin_new(l, &o);
+	if (p->origin)
+		t->place_count++;
+	return p->origin != NULL;
+}
+
+static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resolver)
+{
+	size_t n = 0;
+	bool ok = true;
+
+	for (size_t i = 0; i < t->conf->tunnel_count; i++)
+		n += t->conf->tunnels[i].route_count + 1;
+	t->places = calloc(n, sizeof(*t->places));
+	for (size_t i = 0; t->places && ok && i < t->conf->tunnel_count; i++) {
+		const struct conf_tunnel *w = &t->conf->tunnels[i];
+
+		for (size_t r = 0; ok && r < w->route_count; r++)
+			ok = add_place(t, &w->routes[r], l, resolver);
+		ok = ok && add_place(t, &w->own, l, resolver);
+	}
+	return t->places && ok;
+}
 
 struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c)
 {
 	struct tunnels *t = calloc(1, sizeof(*t));
+	char port[CONF_PORT_NAME_MAX];
+	const char *name;
 
 	if (!t)
 		return NULL;
 	t->conf = c;
-	t->origin = calloc(c->tunnel_count, sizeof(*t->origin));
-	t->name = calloc(c->tunnel_count, sizeof(*t->name));
-	t->text = calloc(c->tunnel_count, sizeof(*t->text));
-	for (size_t i = 0; t->origin && t->name && t->text && i < c->tunnel_count; i++) {
-		const struct conf_tunnel *w = &c->tunnels[i];
-		const struct origin_options o = {w->origin_host, w->origin_port, w->origin_unix, r};
-
-		t->origin[i] = origin_new(l, &o);
-		if (!t->origin[i])
-			break;
-		tunnels_origin_text(w, t->text[i]);
-		if (i + 1 == c->tunnel_count)
-			return t;
-	}
-	tunnels_free(&t);
-	return NULL;
+	if (!add_places(t, l, r))
+		tunnels_free(&t);
+	while (t && t->entry_count < CONF_NAMES_MAX &&
+	       (t->entries[t->entry_count].tunnel = tunnels_wanted(c, t->entry_count, &name, port)))
+		t->entry_count++;
+	return t;
 }
 
 void tunnels_free(struct tunnels **tp)
@@ -44,25 +105,12 @@ void tunnels_free(struct tunnels **tp)
 	if (!t)
 		return;
 	*tp = NULL;
-	for (size_t i = 0; i < t->conf->tunnel_count; i++) {
-		if (t->origin)
-			origin_free(&t->origin[i]);
-		if (t->name)
-			free(t->name[i]);
-	}
-	free(t->origin);
-	free(t->name);
-	free(t->text);
+	for (size_t i = 0; i < t->place_count; i++)
+		origin_free(&t->places[i].origin);
+	for (size_t i = 0; i < t->entry_count; i++)
+		free(t->entries[i].name);
+	free(t->places);
 	free(t);
-}
-
-void tunnels_origin_text(const struct conf_tunnel *t, char out[TUNNELS_ORIGIN_MAX])
-{
-	if (t->origin_unix)
-		snprintf(out, TUNNELS_ORIGIN_MAX, "unix:%s", t->origin_unix);
-	else
-		snprintf(out, TUNNELS_ORIGIN_MAX, strchr(t->origin_host, ':') ? "http://[%s]:%u" : "http://%s:%u", t->origin_host,
-		         t->origin_port);
 }
 
 int tunnels_publish(struct tunnels *t, size_t i, const char *name)
@@ -71,34 +119,68 @@ int tunnels_publish(struct tunnels *t, size_t i, const char *name)
 
 	if (!copy)
 		return ADIT_ERR_NOMEM;
-	free(t->name[i]);
-	t->name[i] = copy;
+	free(t->entries[i].name);
+	t->entries[i].name = copy;
 	return 0;
 }
 
-int tunnels_find(const struct tunnels *t, struct str name)
+/* ---- requests */
+
+static const struct entry *find_exactly(const struct tunnels *t, struct str name)
 {
-	for (size_t i = 0; i < t->conf->tunnel_count; i++)
-		if (t->name[i] && str_eq(str_of(t->name[i]), name))
-			return (int)i;
-	return -1;
+	for (size_t i = 0; i < t->entry_count; i++)
+		if (t->entries[i].name && str_eq(str_of(t->entries[i].name), name))
+			return &t->entries[i];
+	return NULL;
+}
+
+static const struct entry *find_entry(const struct tunnels *t, struct str name)
+{
+	const struct entry *e = find_exactly(t, name);
+	char z[256], wildcard[256];
+
+	if (e || name.n >= sizeof(z))
+		return e;
+	snprintf(z, sizeof(z), "%.*s", STR_ARG(name));
+	conf_wildcard_of(z, wildcard);
+	return find_exactly(t, str_of(wildcard));
+}
+
+static struct place *place_of(const struct tunnels *t, const struct conf_route *r)
+{
+	size_t i = 0;
+
+	while (t->places[i].route != r)
+		i++;
+	return &t->places[i];
+}
+
+/* Bytes go to an origin of bytes, messages to one that speaks HTTP. */
+static bool fits(const struct conf_route *r, const struct head *h)
+{
+	bool bytes = str_eq(head_get(h, HEAD_METHOD), STR("CONNECT")) && !head_get(h, HEAD_PROTOCOL).n;
+
+	return bytes == (r->origin.protocol == CONF_TCP);
 }
 
 struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name, const char **origin, int *err)
 {
-	int i = tunnels_find(t, fields_get(&h->fields, STR("adit-tunnel")));
+	const struct entry *e = find_entry(t, fields_get(&h->fields, STR("adit-tunnel")));
+	const struct conf_route *r = e ? conf_tunnel_route(e->tunnel, head_get(h, HEAD_PATH)) : NULL;
+	struct place *p;
 
-	if (i < 0) {
+	if (!r || !fits(r, h)) {
 		*err = ADIT_ERR_NO_NAME;
 		return NULL;
 	}
-	*name = t->name[i];
-	*origin = t->text[i];
+	p = place_of(t, r);
+	*name = e->name;
+	*origin = p->text;
 	fields_remove(&h->fields, STR("adit-tunnel"));
-	if (t->conf->tunnels[i].host_header) {
-		*err = head_set(h, HEAD_AUTHORITY, str_of(t->conf->tunnels[i].host_header));
+	if (r->host_header) {
+		*err = head_set(h, HEAD_AUTHORITY, str_of(r->host_header));
 		if (*err)
 			return NULL;
 	}
-	return origin_half(t->origin[i], err);
+	return origin_half(p->origin, err);
 }

@@ -16,6 +16,7 @@
 #define CLIENT_TOP "server: https://t.test\n"
 #define TUNNELS "tunnels: [{origin: 3000}]\n"
 #define HTTP "adit http 1 --server https://t.test"
+#define ORIGINS "PORT, HOST:PORT, unix:PATH or SCHEME://HOST[:PORT] (SCHEME: http, https, h2c, h2 or tcp)"
 #define WORDS_MAX 16
 
 /* ---- a folder of its own for each test, with the files that configurations name */
@@ -285,7 +286,7 @@ static void test_defaults(void)
 	CU_ASSERT_STRING_EQUAL(c->server_name, "T.test");
 	CU_ASSERT_STRING_EQUAL(c->state_dir, "/home/me/.local/state/adit");
 	CU_ASSERT_STRING_EQUAL(c->token, "s3cret");
-	CU_ASSERT(c->tunnel_count == 1 && !c->tunnels[0].name && !c->tunnels[0].host_header);
+	CU_ASSERT(c->tunnel_count == 1 && !c->tunnels[0].name_count && !c->tunnels[0].own.host_header);
 	CU_ASSERT(!c->file && !c->warning[0]);
 	conf_client_free(&c);
 	leave(folder);
@@ -314,13 +315,13 @@ static void test_client(void)
 	CU_ASSERT_STRING_EQUAL(c->ca, "sub/cert.pem");
 	CU_ASSERT_STRING_EQUAL(c->state_dir, "sub/state");
 	CU_ASSERT_EQUAL_FATAL(c->tunnel_count, 2);
-	CU_ASSERT_STRING_EQUAL(c->tunnels[0].name, "shop");
-	CU_ASSERT_STRING_EQUAL(c->tunnels[0].origin_host, "127.0.0.1");
-	CU_ASSERT_EQUAL(c->tunnels[0].origin_port, 3000);
-	CU_ASSERT_STRING_EQUAL(c->tunnels[0].host_header, "localhost:3000");
-	CU_ASSERT(!c->tunnels[1].name && !c->tunnels[1].origin_host);
-	CU_ASSERT_STRING_EQUAL(c->tunnels[1].origin_unix, "sub/app.sock");
-	CU_ASSERT_STRING_EQUAL(c->tunnels[1].origin, "unix:app.sock");
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].names[0], "shop");
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].own.origin.host, "127.0.0.1");
+	CU_ASSERT_EQUAL(c->tunnels[0].own.origin.port, 3000);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].own.host_header, "localhost:3000");
+	CU_ASSERT(!c->tunnels[1].name_count && !c->tunnels[1].own.origin.host);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[1].own.origin.unix_path, "sub/app.sock");
+	CU_ASSERT_STRING_EQUAL(c->tunnels[1].own.origin.text, "unix:app.sock");
 	conf_client_free(&c);
 	CU_ASSERT_PTR_NULL(c);
 	leave(folder);
@@ -528,25 +529,75 @@ static void test_cut(void)
 
 /* ---- the small questions */
 
+/* Where an origin's text leads, as people read it, or what is wrong with it. */
 static void test_origin(void)
 {
-	struct conf_tunnel t = {0};
-	struct conf_error e;
+	static const char *const cases[][2] = {
+		{"3000", "http://127.0.0.1:3000"}, {"unix:/x", "unix:/x"}, {"http://app", "http://app:80"},
+		{"http://app/", "http://app:80"}, {"[::1]:5", "http://[::1]:5"}, {"https://app", "https://app:443"},
+		{"https://[::1]:8443", "https://[::1]:8443"}, {"h2c://app:50051", "h2c://app:50051"},
+		{"h2c://unix:/x", "h2c://unix:/x"}, {"h2://app", "h2://app:443"}, {"tcp://5432", "tcp://127.0.0.1:5432"},
+		{"tcp://db:5432", "tcp://db:5432"}, {"tcp://unix:/run/.s.PGSQL.5432", "tcp://unix:/run/.s.PGSQL.5432"},
+		{"unix:/a@b", "unix:/a@b"},
+		{"https://unix:/x", NULL}, {"http://3000", NULL}, {"tcp://db", NULL}, {"tcp://db:0", NULL}, {"https:app", NULL},
+		{"app", NULL}, {"https://me@app", NULL}, {"tcp://me@db:1", NULL}, {"h2c://app/x", NULL}, {"ws://app", NULL},
+	};
 
-	CU_ASSERT_EQUAL(conf_origin_parse("3000", &t, &e), 0);
-	CU_ASSERT(strcmp(t.origin_host, "127.0.0.1") == 0 && t.origin_port == 3000);
-	CU_ASSERT_EQUAL(conf_origin_parse("unix:/x", &t, &e), 0);
-	CU_ASSERT(!t.origin_host && strcmp(t.origin_unix, "/x") == 0);
-	CU_ASSERT_EQUAL(conf_origin_parse("http://app", &t, &e), 0);
-	CU_ASSERT(!t.origin_unix && strcmp(t.origin_host, "app") == 0 && t.origin_port == 80);
-	CU_ASSERT_EQUAL(conf_origin_parse("[::1]:5", &t, &e), 0);
-	CU_ASSERT(strcmp(t.origin_host, "::1") == 0 && t.origin_port == 5);
-	CU_ASSERT_EQUAL(conf_origin_parse("https://app", &t, &e), ADIT_ERR_CONFIG);
-	CU_ASSERT_STRING_EQUAL(e.text, "origin: found an https origin, wanted http:// (others are not supported by "
-	                               "this version)");
-	free(t.origin);
-	free(t.origin_host);
-	free(t.origin_unix);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct conf_origin o = {.text = NULL};
+		char text[CONF_ORIGIN_TEXT_MAX] = "";
+		struct conf_error e = {""};
+
+		if (conf_set_origin(&o, str_of(cases[i][0]), &e) == 0)
+			conf_origin_text(&o, text);
+		if (strcmp(text, cases[i][1] ? cases[i][1] : "") != 0)
+			printf("\n%s: found %s %s\n", cases[i][0], text, e.text);
+		CU_ASSERT_STRING_EQUAL(text, cases[i][1] ? cases[i][1] : "");
+		free(o.text);
+		free(o.host);
+		free(o.unix_path);
+	}
+}
+
+static void test_routes(void)
+{
+	static const char text[] =
+		CLIENT_TOP "token_file: token\ntunnels:\n"
+		"  - name: [shop, Www.Shop.example]\n    origin: 1\n    routes:\n"
+		"      - {path: /api, origin: 'h2c://a:2', host_header: b}\n      - {path: /api/v2/, origin: 'https://a'}\n"
+		"  - {origin: 'tcp://3', remote_port: 4, send_proxy: true}\n";
+	static const struct {
+		const char *path;
+		int route;
+	} cases[] = {
+		{"/", -1}, {"/ap", -1}, {"/apis", -1}, {"/API", -1}, {"/x/api", -1}, {"", -1}, {"*", -1}, {"/%61pi", -1},
+		{"/api", 1}, {"/api/", 1}, {"/api?x=/api/v2", 1}, {"/api/v1", 1}, {"/api/v23", 1},
+		{"/api/v2", 0}, {"/api/v2/", 0}, {"/api/v2?", 0}, {"/api/v2/x", 0},
+	};
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("adit.yaml", text, strlen(text));
+	CU_ASSERT_EQUAL_FATAL(run_client("adit start", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT_EQUAL_FATAL(c->tunnel_count, 2);
+	CU_ASSERT_EQUAL_FATAL(c->tunnels[0].name_count, 2);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].names[1], "www.shop.example");
+	CU_ASSERT_EQUAL_FATAL(c->tunnels[0].route_count, 2);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct conf_tunnel *t = &c->tunnels[0];
+		const struct conf_route *wanted = cases[i].route < 0 ? &t->own : &t->routes[cases[i].route];
+
+		if (conf_tunnel_route(t, str_of(cases[i].path)) != wanted)
+			printf("\n%s goes another way\n", cases[i].path);
+		CU_ASSERT_PTR_EQUAL(conf_tunnel_route(t, str_of(cases[i].path)), wanted);
+	}
+	CU_ASSERT_EQUAL(c->tunnels[0].routes[0].origin.protocol, CONF_HTTPS);
+	CU_ASSERT_STRING_EQUAL(c->tunnels[0].routes[1].host_header, "b");
+	CU_ASSERT(c->tunnels[1].remote_port == 4 && c->tunnels[1].send_proxy);
+	conf_client_free(&c);
+	leave(folder);
 }
 
 static void test_trust(void)
@@ -583,6 +634,43 @@ static void test_claims(void)
 	CU_ASSERT(conf_token_may_claim(&some, "www.shop.example") && !conf_token_may_claim(&some, "shop.example"));
 	CU_ASSERT(!conf_token_may_claim(&some, "r-www.shop.example"));
 	CU_ASSERT(!conf_token_may_claim(&some, "a.b.shop.example"));
+	/* a wildcard is claimed by who may claim all that it covers */
+	CU_ASSERT(conf_token_may_claim(&all, "*") && conf_token_may_claim(&some, "*.shop.example"));
+	CU_ASSERT(!conf_token_may_claim(&some, "*") && !conf_token_may_claim(&all, "*.shop.example"));
+	CU_ASSERT(!conf_token_may_claim(&all, "a*") && !conf_token_may_claim(&all, "*a"));
+}
+
+static void test_port_names(void)
+{
+	struct conf_ports ranges[] = {{5432, 5432}, {15000, 15999}};
+	struct conf_token none = {.name = NULL}, some = {.ports = ranges, .port_count = 2};
+	char name[CONF_PORT_NAME_MAX];
+	uint16_t port = 1;
+
+	conf_port_name(65535, name);
+	CU_ASSERT_STRING_EQUAL(name, "tcp:65535");
+	CU_ASSERT(conf_port_of_name("tcp:0", &port) && port == 0);
+	CU_ASSERT(!conf_port_of_name("tcp:", &port) && !conf_port_of_name("tcp:01", &port));
+	CU_ASSERT(!conf_port_of_name("tcp:65536", &port) && !conf_port_of_name("tcp:-1", &port));
+	CU_ASSERT(!conf_port_of_name("tcp", &port) && !conf_port_of_name("", &port) && !conf_port_of_name("TCP:1", &port));
+	CU_ASSERT(conf_token_may_claim(&some, "tcp:5432") && conf_token_may_claim(&some, "tcp:0"));
+	CU_ASSERT(conf_token_may_claim(&some, "tcp:15000") && conf_token_may_claim(&some, "tcp:15999"));
+	CU_ASSERT(!conf_token_may_claim(&some, "tcp:5431") && !conf_token_may_claim(&some, "tcp:16000"));
+	CU_ASSERT(!conf_token_may_claim(&none, "tcp:0") && !conf_token_may_claim(&none, "tcp:5432"));
+}
+
+static void test_wildcards(void)
+{
+	static const char *const cases[][2] = {
+		{"shop", "*"}, {"a.preview.example", "*.preview.example"}, {"a.b.preview.example", "*.b.preview.example"},
+		{"r-abc", ""}, {"tcp:1", ""}, {"", ""},
+	};
+	char out[256];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		conf_wildcard_of(cases[i][0], out);
+		CU_ASSERT_STRING_EQUAL(out, cases[i][1]);
+	}
 }
 
 static void test_no_proxy(void)
@@ -684,6 +772,9 @@ static const struct unit_test tests[] = {
 	{"a file of more than 1 MiB is refused", test_big},
 	{"a file cut anywhere gives a conf or one line", test_cut},
 	{"an origin is taken apart", test_origin},
+	{"a path goes to the longest route that holds it", test_routes},
+	{"a TCP port is a name that a token's ranges allow", test_port_names},
+	{"a name is covered by one wildcard", test_wildcards},
 	{"NO_PROXY names hosts and what is below them, addresses, blocks, ports", test_no_proxy},
 	{"the environment's proxy is taken when none is given, never for loopback or what NO_PROXY names",
 	 test_proxy_environment},

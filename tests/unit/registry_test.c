@@ -197,6 +197,30 @@ static void full(void)
 	registry_free(&r);
 }
 
+static void wildcards(void)
+{
+	struct session all = {0}, below = {0}, shop = {0};
+	struct registry *r = registry_new();
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	CU_ASSERT_EQUAL(registry_add(r, "*", token_a, &all), 0);
+	CU_ASSERT_EQUAL(registry_add(r, "*.preview.example", token_a, &below), 0);
+	CU_ASSERT_EQUAL(registry_add(r, "shop", token_b, &shop), 0);
+	CU_ASSERT_PTR_EQUAL(find(r, "shop", true), &shop);
+	CU_ASSERT_PTR_EQUAL(find(r, "else", true), &all);
+	CU_ASSERT_PTR_EQUAL(find(r, "a.preview.example", true), &below);
+	CU_ASSERT_PTR_NULL(find(r, "a.b.preview.example", false));
+	CU_ASSERT_PTR_NULL(find(r, "preview.example", false));
+	CU_ASSERT_PTR_NULL(find(r, "", false));
+	CU_ASSERT_PTR_NULL(find(r, "r-abcdefghijklm", false));
+	CU_ASSERT_PTR_NULL(find(r, "tcp:1", false));
+	shop.detached = true; /* it may come back: nobody else gets its visitors meanwhile */
+	CU_ASSERT_PTR_NULL(find(r, "shop", true));
+	registry_remove(r, &shop);
+	CU_ASSERT_PTR_EQUAL(find(r, "shop", true), &all);
+	registry_free(&r);
+}
+
 static const struct unit_test tests[] = {
 	{"a host stands for a name directly below the domain, or for itself", names_of_hosts},
 	{"a host that is longer than any name stands for none", too_long_a_host},
@@ -206,6 +230,7 @@ static const struct unit_test tests[] = {
 	{"a session counts once, however often it claims a name", twice},
 	{"sessions go from all of their names and from no other", many_names},
 	{"the table has an end", full},
+	{"a wildcard covers what is directly below, as far as nobody has it", wildcards},
 };
 
 UNIT_MAIN("registry", tests)
