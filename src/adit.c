@@ -126,12 +126,12 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
 
-	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
-	    r->err ? "  " : "", r->err ? err_text(r->err) : "");
+	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
+	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
 	log_event(events_of(c), LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
 	          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
 	          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
-	          KV_Z("error", r->err ? err_text(r->err) : ""));
+	          KV_Z("error", r->err ? err_text(r->err) : ""), KV_Z("detail", r->err ? r->detail : ""));
 }
 
 static const struct exchange_events exchange_events = {route, exchange_done};

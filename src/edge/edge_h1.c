@@ -24,7 +24,8 @@ static enum edge_h1_wait waits_for(const struct edge_h1 *c)
 	case H1C_HEAD:
 		return H1C_WAIT_HEAD;
 	case H1C_EXCHANGE:
-		return body ? H1C_WAIT_BODY : H1C_WAIT_NONE;
+	case H1C_TUNNEL:
+		return body && c->state == H1C_EXCHANGE ? H1C_WAIT_BODY : c->in.len ? H1C_WAIT_HELD : H1C_WAIT_NONE;
 	case H1C_LINGER:
 		return H1C_WAIT_LINGER;
 	default:
@@ -39,6 +40,7 @@ void edge_h1_watch(struct edge_h1 *c, bool progress)
 		[H1C_WAIT_IDLE] = EDGE_H1_IDLE_MS,
 		[H1C_WAIT_HEAD] = EDGE_H1_HEAD_MS,
 		[H1C_WAIT_BODY] = EDGE_H1_BODY_MS,
+		[H1C_WAIT_HELD] = EDGE_H1_HELD_MS,
 		[H1C_WAIT_STALL] = EDGE_H1_STALL_MS,
 		[H1C_WAIT_LINGER] = EDGE_H1_LINGER_MS,
 	};
@@ -371,11 +373,25 @@ static bool last_word_moves(struct edge_h1 *c)
 	return unsent && loop_ms(c->loop) - c->unsent_since < EDGE_H1_STALL_MS;
 }
 
+/* What he has sent stands before his end, and nobody takes it: has he gone? An upgraded stream's directions end one by
+ * one, so there only a reset says so. */
+static void look_for_end(struct edge_h1 *c)
+{
+	int err = stream_ended(c->stream);
+
+	if (err && (err != ADIT_ERR_EOF || c->state != H1C_TUNNEL))
+		edge_h1_close(c, c->response_ended ? ADIT_ERR_ENOUGH : ADIT_ERR_ABANDONED);
+	else
+		timer_set(&c->timer, EDGE_H1_HELD_MS);
+}
+
 static void on_timer(void *arg)
 {
 	struct edge_h1 *c = arg;
 
-	if (c->wait == H1C_WAIT_LINGER && last_word_moves(c))
+	if (c->wait == H1C_WAIT_HELD)
+		look_for_end(c);
+	else if (c->wait == H1C_WAIT_LINGER && last_word_moves(c))
 		timer_set(&c->timer, EDGE_H1_LINGER_MS);
 	else if (c->wait == H1C_WAIT_HEAD || (c->wait == H1C_WAIT_BODY && !c->response_begun))
 		edge_h1_refuse(c, ADIT_ERR_SLOW, "");

@@ -31,6 +31,8 @@
 #define EDGE_H1_BODY_MIN 1024
 /** Without a byte of a waiting response being read by the visitor. */
 #define EDGE_H1_STALL_MS 300000
+/** While what he has sent is held unread, his end is not read either: it is looked for so often. */
+#define EDGE_H1_HELD_MS 1000
 /** Discarding what a visitor still sends after our last word: without it a RST could destroy that word. */
 #define EDGE_H1_LINGER_MS 2000
 #define EDGE_H1_LINGER_TOTAL_MS 30000

@@ -12,7 +12,15 @@
 enum edge_h1_state { H1C_IDLE, H1C_HEAD, H1C_EXCHANGE, H1C_TUNNEL, H1C_SWITCHED, H1C_LINGER, H1C_CLOSED };
 
 /** What the one timer waits for. */
-enum edge_h1_wait { H1C_WAIT_NONE, H1C_WAIT_IDLE, H1C_WAIT_HEAD, H1C_WAIT_BODY, H1C_WAIT_STALL, H1C_WAIT_LINGER };
+enum edge_h1_wait {
+	H1C_WAIT_NONE,
+	H1C_WAIT_IDLE,
+	H1C_WAIT_HEAD,
+	H1C_WAIT_BODY,
+	H1C_WAIT_HELD,
+	H1C_WAIT_STALL,
+	H1C_WAIT_LINGER,
+};
 
 struct edge_h1 {
 	struct half half;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,18 @@ static void tcp_finish(struct stream *s)
 	shutdown(t->fd, SHUT_WR);
 }
 
+static int tcp_ended(const struct stream *s)
+{
+	const struct tcp *t = tcp_of(s);
+	struct pollfd p = {.fd = t->fd, .events = POLLRDHUP};
+
+	if (t->failed)
+		return t->failed;
+	if (poll(&p, 1, 0) <= 0)
+		return 0;
+	return p.revents & POLLERR ? ADIT_ERR_RESET : ADIT_ERR_EOF;
+}
+
 static void tcp_spoil(struct stream *s)
 {
 	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
@@ -238,6 +251,7 @@ static const struct stream_ops tcp_ops = {
 	.pause = tcp_pause,
 	.unsent = tcp_unsent,
 	.finish = tcp_finish,
+	.ended = tcp_ended,
 	.spoil = tcp_spoil,
 	.stop = tcp_stop,
 	.destroy = tcp_destroy,

@@ -449,6 +449,11 @@ static size_t tls_unsent(const struct stream *s)
 	return t->out.len + stream_unsent(t->lower);
 }
 
+static int tls_ended(const struct stream *s)
+{
+	return stream_ended(tls_of(s)->lower);
+}
+
 static void tls_spoil(struct stream *s)
 {
 	stream_spoil(tls_of(s)->lower);
@@ -486,6 +491,7 @@ static const struct stream_ops tls_ops = {
 	.pause = tls_pause,
 	.unsent = tls_unsent,
 	.finish = tls_finish,
+	.ended = tls_ended,
 	.spoil = tls_spoil,
 	.stop = tls_stop,
 	.destroy = tls_destroy,

@@ -497,8 +497,13 @@ static void op_credit(struct half *self, size_t n)
 
 static void op_abort(struct half *self, int err)
 {
-	/* a connection in the middle of a message is of no further use */
-	close_now(of_half(self), err);
+	struct connection *c = of_half(self);
+
+	/* it is of no further use; a FIN would wait behind what the origin does not read, and after an upgrade it would be
+	 * an orderly end */
+	if (c->stream && (!c->request_ended || c->state == ORIGIN_TUNNEL))
+		stream_spoil(c->stream);
+	close_now(c, err);
 }
 
 static const struct half_ops half_ops = {op_head, op_body, op_end, op_credit, op_abort};
