@@ -314,7 +314,11 @@ static void on_eof(struct connection *c, int err)
 		}
 		c->response_ended = true;
 		half_end(&c->half, NULL);
-		if (c->request_ended && !c->out.len)
+		/* behind a WebSocket's end nothing means anything any more (RFC 6455 section 7.1.1), and not every ingress
+		 * passes on what its other side answers to it */
+		if (c->websocket)
+			close_now(c, ADIT_ERR_ENOUGH);
+		else if (c->request_ended && !c->out.len)
 			close_now(c, 0);
 	} else if (c->response_ended) {
 		close_now(c, ADIT_ERR_ENOUGH);

@@ -177,6 +177,24 @@ def test_close_of_the_origin(tunnel, version, code, reason):
 
 
 @both
+def test_origin_ends_for_both(tunnel, version):
+    """When the origin ends a WebSocket it is over, also for a visitor who does nothing about it."""
+    async def leave(ws):
+        await ws.close(1001, "going")
+
+    tunnel.origin.serve(leave)
+    path, before = f"/ends/{version}", tunnel.server.program.descriptors()
+    with tunnel.open(version, path=path) as ws:
+        assert ws.receive() is None
+        [line] = eventually(lambda: [x for x in tunnel.server.access_lines() if x["path"] == path], "it is over", 3)
+        assert (line["status"], line["error"]) == (101, ""), line
+        if version == "2":
+            eventually(lambda: ws.way.stream.reset == 0, "RST_STREAM(NO_ERROR)")
+        else:
+            eventually(lambda: tunnel.server.program.descriptors() <= before, "the connection is closed", 5)
+
+
+@both
 def test_close_without_a_code(tunnel, version):
     """A Close that says nothing stays one that says nothing."""
     with tunnel.open(version) as ws:

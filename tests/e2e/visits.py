@@ -16,8 +16,8 @@ import threading
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, ResponseReceived, StreamEnded,
-                       StreamReset, TrailersReceived)
+from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RemoteSettingsChanged,
+                       ResponseReceived, StreamEnded, StreamReset, TrailersReceived)
 from h2.exceptions import ProtocolError
 
 from harness import DOMAIN
@@ -116,6 +116,7 @@ class H2Visitor:
 
     def __init__(self, port, host, tls=None, timeout=TIMEOUT):
         self.host, self.timeout, self.over, self.streams = host, timeout, False, {}
+        self.settled = False  # the far end's SETTINGS have come
         self.changed = threading.Condition()
         self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -192,6 +193,8 @@ class H2Visitor:
         stream = self.streams.get(getattr(event, "stream_id", None))
         if isinstance(event, ConnectionTerminated):
             self.over = self.over or bool(event.error_code)
+        elif isinstance(event, RemoteSettingsChanged):
+            self.settled = True
         if not stream:
             return
         if isinstance(event, (ResponseReceived, InformationalResponseReceived)):
@@ -239,9 +242,11 @@ class H2Visitor:
         """A new request, with a body when `body` is true. `protocol`: an extended CONNECT (RFC 8441)."""
         pseudo = [(":method", "CONNECT" if protocol else method), (":scheme", self.scheme), (":path", target),
                   (":authority", self.host)]
-        if protocol:
-            pseudo.insert(1, (":protocol", protocol))
         with self.changed:
+            if protocol:
+                pseudo.insert(1, (":protocol", protocol))
+                self.wait(lambda: self.settled or self.over)
+                assert self.protocol.remote_settings.enable_connect_protocol, "no extended CONNECT is announced"
             number = self.protocol.get_next_available_stream_id()
             stream = self.streams[number] = H2Stream(self, number)
             self.protocol.send_headers(number, [*pseudo, *((n.lower(), str(v).encode("latin-1")) for n, v in fields)],
