@@ -1,5 +1,6 @@
 """Messages that take their time, of HTTP/1.1 and HTTP/2 visitors: each piece arrives when it is sent, and what comes before,
 between and behind the pieces arrives in its place. (Whole messages of HTTP/1.1 visitors: test_messages.py.)"""
+import hashlib
 import os
 import select
 import threading
@@ -164,6 +165,37 @@ def test_broken_off(world, version, how):
         with pytest.raises(Cut):
             asked.rest()
     asked.leave()
+
+
+@pytest.mark.big
+def test_upload_into_a_slow_origin(own, version):
+    """64 MB into an origin that reads slowly: nothing is lost, and neither program holds much of it."""
+    server, origin, digest = own.server(), own.origin(), hashlib.sha256()
+
+    def answer(connection, request):
+        while piece := one_chunk(connection):
+            digest.update(piece)
+            if len(connection.received) > 1 << 20:
+                connection.received.clear()
+                time.sleep(0.04)
+        request.body = b"read"
+        connection.reader.line()
+        connection.send(reply(200, digest.hexdigest().encode()))
+
+    origin.serve(answer)
+    adit = own.http(server, origin.address, "--name", "shop")
+    adit.wait_event("published")
+    asked, sent = visits.begin(server, version, "POST", body=True), hashlib.sha256()
+    for _ in range(64):
+        piece = os.urandom(1 << 20)
+        sent.update(piece)
+        asked.piece(piece)
+    asked.end()
+    assert asked.head().status == 200 and asked.rest().decode() == sent.hexdigest()
+    asked.leave()
+    used = server.program.memory(), adit.memory()
+    print(f"64 MB to a slow origin over HTTP/{version}: aditd {used[0]} KiB, adit {used[1]} KiB")
+    assert max(used) < 32 * 1024
 
 
 # ---- before the body
