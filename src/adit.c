@@ -126,12 +126,12 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
 
-	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
-	    r->err ? "  " : "", r->err ? err_text(r->err) : "");
+	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
+	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
 	log_event(events_of(c), LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
 	          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
 	          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
-	          KV_Z("error", r->err ? err_text(r->err) : ""));
+	          KV_Z("error", r->err ? err_text(r->err) : ""), KV_Z("detail", r->err ? r->detail : ""));
 }
 
 static const struct exchange_events exchange_events = {route, exchange_done};
@@ -397,6 +397,7 @@ static struct dial_proxy proxy_of(const struct conf_client *c)
 static struct work *work_new(struct client *c, struct conf_client **conf, struct conf_error *e)
 {
 	struct work *w = calloc(1, sizeof(*w));
+	const struct tunnels_options origins = {c->resolver, &c->budget, c->keylog};
 	struct tls_error te = {"out of memory"};
 	struct dialer_options o;
 
@@ -406,7 +407,11 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	w->client = c;
 	w->conf = *conf;
 	*conf = NULL;
-	if (w->conf->server_tls && !(w->tls = tls_of(w->conf, &te))) {
+	if (w->conf->server_tls)
+		w->tls = tls_of(w->conf, &te);
+	if (w->tls || !w->conf->server_tls)
+		w->tunnels = tunnels_new(c->loop, &origins, w->conf, &te);
+	if (!w->tunnels) {
 		snprintf(e->text, sizeof(e->text), "%s", te.text);
 		work_free(&w);
 		return NULL;
@@ -414,7 +419,6 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 	tls_context_keylog(w->tls, c->keylog);
 	w->proxy = proxy_of(w->conf);
 	w->hello = make_hello(w->conf, c->log);
-	w->tunnels = tunnels_new(c->loop, c->resolver, w->conf);
 	o = (struct dialer_options){
 		.resolver = c->resolver, .tls = w->tls, .host = w->conf->server_host, .port = w->conf->server_port,
 		.server_name = w->conf->server_name, .token = w->conf->token, .agent = AGENT, .hello = w->hello, .log = c->log,
@@ -423,7 +427,7 @@ static struct work *work_new(struct client *c, struct conf_client **conf, struct
 		.poll_interval_ms = w->conf->poll_interval_ms, .state_dir = w->conf->state_dir, .budget = &c->budget,
 		.events = &dialer_events, .owner = w,
 	};
-	w->dialer = w->hello && w->tunnels ? dialer_new(c->loop, &o) : NULL;
+	w->dialer = w->hello ? dialer_new(c->loop, &o) : NULL;
 	if (!w->dialer)
 		work_free(&w);
 	return w;

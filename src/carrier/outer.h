@@ -1,5 +1,5 @@
 /* outer: one HTTP/2 connection from adit to its server or ingress, on which ws-h2 and poll run their requests.
- * Layer carrier; the pump between h2 (asking) and a stream.
+ * Layer carrier; an h2 (asking) and its pump.
  * Invariants: windows are wide open, for flow control belongs inside the tunnel; SETTINGS are acknowledged in the turn
  * they arrive; it is always read.
  */
@@ -9,8 +9,6 @@
 #include "h2/h2.h"
 #include "io/stream.h"
 
-/** Taken from h2 ahead of the socket: one flush of four records. */
-#define OUTER_UNSENT (64u * 1024)
 /** Each stream's window: the link's own limit is what bounds bytes in flight. */
 #define OUTER_WINDOW (16u * 1024 * 1024)
 

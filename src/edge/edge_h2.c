@@ -2,33 +2,26 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "h2/pump.h"
 #include "http/judge.h"
 #include "http/page.h"
 
-/** Pieces of one gathered write. */
-#define WRITE_PIECES 16
-/** Read in one turn before others get theirs. */
-#define READ_TURN (128u * 1024)
-
 struct edge_h2 {
 	struct loop *loop;
-	struct stream *stream;
 	const struct edge_h2_events *events;
 	void *owner;
 	struct list node;
 	struct h2 *h2;
+	struct h2_pump pump;
 	struct budget budget;
-	struct buf out;
 	struct timer timer, notice;
-	struct task flush, free;
+	struct task free;
 	bool closed, draining, used;
 	bool last_said; /* no more requests are looked at */
 	bool lingers;   /* all is said */
 	bool carries;
-	int failed; /* when `out` is written it ends */
 };
 
 /* ---- the end */
@@ -38,7 +31,7 @@ static void release(void *arg)
 	struct edge_h2 *c = arg;
 
 	h2_free(&c->h2, ADIT_ERR_ABANDONED);
-	buf_clear(&c->out);
+	h2_pump_clear(&c->pump);
 	free(c);
 }
 
@@ -49,8 +42,7 @@ static void stop(struct edge_h2 *c)
 	list_remove(&c->node);
 	timer_stop(&c->timer);
 	timer_stop(&c->notice);
-	task_cancel(c->loop, &c->flush);
-	stream_free(&c->stream);
+	h2_pump_stop(&c->pump);
 	task_post_free(c->loop, &c->free);
 }
 
@@ -73,7 +65,7 @@ void edge_h2_free(struct edge_h2 **cp)
 
 static void set_deadline(struct edge_h2 *c)
 {
-	if (c->out.len)
+	if (c->pump.out.len)
 		timer_set(&c->timer, EDGE_H2_STALL_MS);
 	else if (h2_open(c->h2))
 		timer_clear(&c->timer);
@@ -81,109 +73,48 @@ static void set_deadline(struct edge_h2 *c)
 		timer_set(&c->timer, EDGE_H2_IDLE_MS);
 }
 
-/* ---- the pump */
-
-static void fill(struct edge_h2 *c)
-{
-	h2_clock(c->h2, clock_us(), 0);
-	while (c->out.len < EDGE_H2_UNSENT) {
-		size_t got, n;
-		uint8_t *room = buf_room(&c->out, H2_QUANTUM + H2_FRAME_HEADER, &got);
-
-		n = room ? h2_pull(c->h2, room, got) : 0;
-		if (!n)
-			return;
-		buf_commit(&c->out, n);
-	}
-}
+/* ---- the pump's events */
 
 /* Our last word is written: it must arrive before the connection goes. */
 static void linger(struct edge_h2 *c)
 {
 	c->lingers = true;
-	stream_finish(c->stream);
-	stream_pause(c->stream, false);
+	stream_finish(c->pump.stream);
+	h2_pump_quiet(&c->pump);
 	timer_set(&c->timer, EDGE_H2_LINGER_MS);
 }
 
-static void flush(void *arg)
+static void on_flushed(void *owner)
 {
-	struct edge_h2 *c = arg;
-	struct iovec iov[WRITE_PIECES];
+	struct edge_h2 *c = owner;
+	bool written = !c->pump.out.len;
 
-	while (!c->lingers) {
-		ssize_t n;
-
-		fill(c);
-		if (!c->out.len)
-			break;
-		n = stream_write(c->stream, iov, buf_iov(&c->out, iov, WRITE_PIECES));
-		if (n < 0) {
-			close_now(c);
-			return;
-		}
-		if (n == 0)
-			break;
-		buf_drop(&c->out, (size_t)n);
-	}
-	if (h2_error(c->h2)) /* its GOAWAY is out, or in `out` */
-		c->failed = h2_error(c->h2);
 	if (c->lingers)
 		return;
-	if (!c->out.len && c->failed) {
-		stream_finish(c->stream);
+	if (written && c->pump.failed) { /* its GOAWAY is out */
+		stream_finish(c->pump.stream);
 		close_now(c);
-	} else if (!c->out.len && c->last_said && !h2_open(c->h2)) {
+	} else if (written && c->last_said && !h2_open(c->h2)) {
 		linger(c);
 	} else {
 		set_deadline(c);
 	}
 }
 
-static void take(struct edge_h2 *c, const uint8_t *p, size_t n)
+static void on_ended(void *owner, int err, const char *detail)
 {
-	h2_clock(c->h2, clock_us(), 0);
-	if (h2_recv(c->h2, p, n) < 0) { /* a GOAWAY that says why may still be waiting */
-		c->failed = ADIT_ERR_PROTO;
-		stream_pause(c->stream, true);
-	}
-	task_post(c->loop, &c->flush);
+	(void)err;
+	(void)detail;
+	close_now(owner);
 }
 
-static void on_readable(void *owner)
-{
-	struct edge_h2 *c = owner;
-	uint8_t *block = loop_borrow(c->loop);
-	size_t done = 0;
-
-	while (block && !c->closed && !c->failed && done < READ_TURN) {
-		ssize_t n = stream_read(c->stream, block, LOOP_BLOCK);
-
-		if (n == ADIT_ERR_AGAIN)
-			break;
-		if (n < 0) {
-			close_now(c);
-			break;
-		}
-		if (!c->lingers)
-			take(c, block, (size_t)n);
-		done += (size_t)n;
-	}
-	loop_return(c->loop, block);
-}
-
-static void on_writable(void *owner)
-{
-	flush(owner);
-}
-
-static const struct stream_handler stream_handler = {on_readable, on_writable};
+static const struct h2_pump_events pump_events = {NULL, on_flushed, on_ended};
 
 static void on_timer(void *arg)
 {
 	struct edge_h2 *c = arg;
 
-	if (!c->out.len && !h2_open(c->h2) && !c->draining)
+	if (!c->pump.out.len && !h2_open(c->h2) && !c->draining)
 		edge_h2_drain(c, EDGE_DRAIN_ALL);
 	else
 		close_now(c);
@@ -195,7 +126,7 @@ static void on_notice(void *arg)
 
 	c->last_said = true;
 	h2_goaway_last(c->h2);
-	task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 /* ---- h2's events */
@@ -204,8 +135,7 @@ static void h2_woken(void *owner)
 {
 	struct edge_h2 *c = owner;
 
-	if (!c->closed)
-		task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 /* HTTP/2 splits Cookie for the sake of compression; further on it is one field (RFC 9113 section 8.2.3). */
@@ -283,8 +213,7 @@ static void h2_idle(void *owner)
 {
 	struct edge_h2 *c = owner;
 
-	if (!c->closed)
-		task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, h2_refused};
@@ -301,13 +230,11 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	if (!c)
 		return NULL;
 	c->loop = l;
-	c->stream = s;
 	c->events = events;
 	c->owner = owner;
 	c->budget = (struct budget){budget, EDGE_H2_BUDGET, 0};
 	o.budget = &c->budget;
 	list_init(&c->node);
-	c->flush = (struct task){.run = flush, .arg = c};
 	c->free = (struct task){.run = release, .arg = c};
 	c->h2 = h2_new(&o, &h2_events, c);
 	if (!c->h2) {
@@ -317,13 +244,12 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	timer_init(&c->timer, l, on_timer, c);
 	timer_init(&c->notice, l, on_notice, c);
 	timer_set(&c->timer, EDGE_H2_FIRST_MS);
-	stream_own(s, &stream_handler, c);
-	stream_pause(s, false);
+	h2_pump_init(&c->pump, l, c->h2, &pump_events, c);
+	h2_pump_start(&c->pump, s);
 	while (first && !c->closed && buf_iov(first, &v, 1) == 1) {
-		take(c, v.iov_base, v.iov_len);
+		h2_pump_take(&c->pump, v.iov_base, v.iov_len);
 		buf_drop(first, v.iov_len);
 	}
-	task_post(l, &c->flush);
 	return c;
 }
 
@@ -345,7 +271,7 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 	c->draining = true;
 	h2_goaway(c->h2);
 	timer_set(&c->notice, EDGE_H2_NOTICE_MS);
-	task_post(c->loop, &c->flush);
+	h2_pump_wake(&c->pump);
 }
 
 bool edge_h2_may_ask(const struct edge_h2 *c)
@@ -355,7 +281,7 @@ bool edge_h2_may_ask(const struct edge_h2 *c)
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c)
 {
-	return c->stream;
+	return c->pump.stream;
 }
 
 struct list *edge_h2_node(struct edge_h2 *c)

@@ -1,8 +1,7 @@
 /* edge_h2: one HTTP/2 connection to us (TLS ALPN h2, or prior knowledge on a plain listener): its streams are the asking
  * halves of exchanges.
- * Layer edge; h2/ does the protocol, this is the pump between it and the socket.
- * Invariants: one flush per turn; at most EDGE_H2_UNSENT bytes are taken from h2 ahead of the socket; granted windows
- * are bounded by the connection's budget and the process's.
+ * Layer edge; h2/ does the protocol and moves the bytes, this is the connection's life.
+ * Invariant: granted windows are bounded by the connection's budget and the process's.
  */
 #ifndef ADIT_EDGE_EDGE_H2_H
 #define ADIT_EDGE_EDGE_H2_H
@@ -12,8 +11,6 @@
 #include "h2/h2.h"
 #include "io/stream.h"
 
-/** Taken from h2 ahead of the socket. */
-#define EDGE_H2_UNSENT (64u * 1024)
 /** Streams of one visitor connection at once; browsers and ingresses take 100 to 256. */
 #define EDGE_H2_STREAMS 128
 /** What one connection may be granted for uploads: all its streams' first windows, and one that grows. */

@@ -22,6 +22,7 @@ struct exchange {
 	bool informed;       /* the visitor has got a 1xx */
 	bool waits;          /* for a route */
 	bool keeps;
+	bool grpc;           /* its client understands resets */
 	struct head *kept;   /* of a request that waits, or may be asked again */
 	unsigned asks;
 	size_t credit;       /* granted by the asking half before the response's head */
@@ -298,14 +299,30 @@ static void back_credit(struct half *self, size_t n)
 	leave(x);
 }
 
+/* What is known of the place stands there already. */
+static void note_why(struct exchange *x, const char *why)
+{
+	size_t n = strlen(x->detail);
+
+	snprintf(x->detail + n, sizeof(x->detail) - n, "%s%s", n ? ": " : "", why);
+}
+
+/* Does a reset say more to who asked than a page? */
+static bool is_told_by_reset(const struct exchange *x, int err)
+{
+	return x->grpc && (err == ADIT_ERR_CANCELLED || err == ADIT_ERR_LIMIT || err == ADIT_ERR_CALM);
+}
+
 static void back_abort(struct half *self, int err)
 {
 	struct exchange *x = of_back(self);
 
 	enter(x);
+	if (self->why)
+		note_why(x, self->why);
 	if (err == ADIT_ERR_LINK_LOST && exchange_may_move(x)) {
 		ask(x);
-	} else if (!x->response_begun) {
+	} else if (!x->response_begun && !is_told_by_reset(x, err)) {
 		answer_error(x, err);
 	} else if (x->response_ended) {
 		half_abort(&x->front, ADIT_ERR_ENOUGH);
@@ -328,13 +345,13 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	if (!x)
 		return NULL;
 	/* cleared by hand up to the texts: they are most of its size */
-	x->front = (struct half){&front_ops, NULL};
-	x->back = (struct half){&back_ops, NULL};
+	x->front = (struct half){.ops = &front_ops};
+	x->back = (struct half){.ops = &back_ops};
 	x->events = o->events;
 	x->arg = o->arg;
 	x->hop = o->hop;
 	x->depth = 0;
-	x->over = x->was_head = x->bodyless = false;
+	x->over = x->was_head = x->bodyless = x->grpc = false;
 	x->request_ended = x->response_begun = x->response_ended = false;
 	x->informed = x->waits = false;
 	x->keeps = o->keeps;
@@ -369,6 +386,15 @@ static size_t at_most(size_t n, size_t max)
 	return n < max ? n : max;
 }
 
+/* "application/grpc", "application/grpc+proto", with parameters; not gRPC-Web, which tells errors otherwise. */
+static bool is_grpc(struct str type)
+{
+	struct str prefix = STR("application/grpc");
+
+	return type.n >= prefix.n && str_eq_nocase((struct str){type.p, prefix.n}, prefix) &&
+	       (type.n == prefix.n || type.p[prefix.n] == '+' || type.p[prefix.n] == ';');
+}
+
 static void note_request(struct exchange *x, const struct head *h, bool bodyless)
 {
 	struct str method = head_get(h, HEAD_METHOD), host = head_get(h, HEAD_AUTHORITY), path = head_get(h, HEAD_PATH);
@@ -378,6 +404,7 @@ static void note_request(struct exchange *x, const struct head *h, bool bodyless
 	char *at;
 
 	x->bodyless = bodyless;
+	x->grpc = h->minor == 2 && is_grpc(fields_get(&h->fields, STR("content-type")));
 	x->was_head = str_eq(method, STR("HEAD"));
 	copy_cut(x->method, EXCHANGE_METHOD_MAX, method);
 	x->text = at = malloc(host_n + path_n + accept_n + 3);

@@ -7,9 +7,12 @@
  *
  *   event                               response not begun      response begun          response ended
  *   asking half aborts                  abort                   abort                   abort
- *   answering half aborts               page by its error       abort (message cut)     abort(ENOUGH)
+ *   answering half aborts               page by its error (*)   abort (message cut)     abort(ENOUGH)
  *   response ends, request unfinished   -                       -                       waits for either abort
  *   request and response have ended     -                       -                       done
+ *
+ * (*) A gRPC call that was refused or given up gets that as its stream's reset, as it would from its server: its client
+ * acts by the code (may it be tried again?) and makes nothing of a page.
  *
  * A request may wait (route says ADIT_ERR_AGAIN), and one that `keeps` may be asked again elsewhere: when the tunnel was
  * lost before the visitor got a byte, for a method that allows it (RFC 9110 section 9.2.2) and without a body.
@@ -25,7 +28,7 @@
 #define EXCHANGE_METHOD_MAX 23
 #define EXCHANGE_HOST_MAX 255
 #define EXCHANGE_PATH_MAX 1023
-#define EXCHANGE_DETAIL_MAX 127
+#define EXCHANGE_DETAIL_MAX 255
 /** What is kept of Accept, to tell an error in that form: browsers name text/html first. */
 #define EXCHANGE_ACCEPT_MAX 127
 /** How often a request is asked: a tunnel that is lost with it again and again may be lost because of it. */

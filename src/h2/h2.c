@@ -68,7 +68,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). */
+/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A tunnel
+ * brings what its other end has let pass. */
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                              size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
@@ -81,7 +82,7 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 	(void)value;
 	(void)value_len;
 	(void)flags;
-	return h->tunnel ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	return h->tunnel || h->role == H2_ASKING ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
@@ -421,16 +422,45 @@ void h2_free(struct h2 **hp, int err)
 	free(h);
 }
 
-struct half *h2_ask(struct h2 *h, int *err)
+void h2_cut(struct h2 *h)
+{
+	struct list all;
+
+	list_init(&all);
+	h->error = h->error ? h->error : ADIT_ERR_EOF;
+	while (!list_empty(&h->streams)) {
+		struct list *node = h->streams.next;
+
+		list_remove(node);
+		list_append(&all, node);
+	}
+	while (!list_empty(&all)) { /* one by one: whoever is told of one may end others */
+		struct h2_stream *s = container_of(all.next, struct h2_stream, node);
+
+		list_remove(&s->node);
+		list_append(&h->streams, &s->node);
+		if (!s->closed)
+			h2_stream_closed(s, s->in_ended ? NGHTTP2_NO_ERROR : NGHTTP2_INTERNAL_ERROR);
+	}
+	settle(h);
+}
+
+unsigned h2_streams_allowed(const struct h2 *h)
 {
 	uint32_t theirs = nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+
+	return theirs < H2_STREAMS_MAX ? theirs : H2_STREAMS_MAX;
+}
+
+struct half *h2_ask(struct h2 *h, int *err)
+{
 	struct h2_stream *s;
 
 	*err = ADIT_ERR_LINK_LOST;
 	if (h2_leaving(h))
 		return NULL;
 	*err = ADIT_ERR_LIMIT;
-	if (h->open >= H2_STREAMS_MAX || h->open >= theirs)
+	if (h->open >= h2_streams_allowed(h))
 		return NULL;
 	s = h2_stream_new(h);
 	if (!s)

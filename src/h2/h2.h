@@ -1,6 +1,6 @@
 /* h2: one HTTP/2 connection over bytes, its streams as halves of exchanges.
- * Layer h2; wraps nghttp2, does no I/O and reads no clock. Used three times: the session, the edge's HTTP/2 visitors,
- * and the outer connection of carriers made of HTTP/2.
+ * Layer h2; wraps nghttp2, does no I/O and reads no clock. Used four times: the session, the edge's HTTP/2 visitors,
+ * HTTP/2 origins, and the outer connection of carriers made of HTTP/2.
  * Invariants
  *  - Callbacks submit, the owner's pump sends: nothing is sent from inside h2_recv or a half's op. `wake` says that
  *    h2_pull may have something.
@@ -36,7 +36,7 @@
 #define H2_STREAMS_LIFETIME (1u << 29)
 
 enum h2_role {
-	H2_ASKING,    /* HTTP/2 client: aditd on the session, adit on an outer connection */
+	H2_ASKING,    /* HTTP/2 client: aditd on the session, adit towards origins and on an outer connection */
 	H2_ANSWERING, /* HTTP/2 server */
 };
 
@@ -83,6 +83,13 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
  */
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
+/** Asking role: streams at once that the far end's SETTINGS, and our own limit, allow. */
+unsigned h2_streams_allowed(const struct h2 *h);
+/**
+ * The far end has gone: nothing more comes or goes. What has come is still told as its readers take it; then messages
+ * that were complete end well, the others with ADIT_ERR_INCOMPLETE, and `idle` follows. Outside h2_recv and h2_pull only.
+ */
+void h2_cut(struct h2 *h);
 
 /** Sends GOAWAY: streams that run, and requests that are on their way here, go on; the far end opens no more. */
 void h2_goaway(struct h2 *h);

@@ -125,12 +125,15 @@ uint32_t h2_code_of(int err)
 	case ADIT_ERR_ENOUGH:
 		return NGHTTP2_NO_ERROR;
 	case ADIT_ERR_ABANDONED:
+	case ADIT_ERR_CANCELLED:
 	case ADIT_ERR_SHUTDOWN:
 	case ADIT_ERR_TIMEOUT:
 	case ADIT_ERR_SLOW:
 		return NGHTTP2_CANCEL;
 	case ADIT_ERR_LIMIT:
 		return NGHTTP2_REFUSED_STREAM;
+	case ADIT_ERR_CALM:
+		return NGHTTP2_ENHANCE_YOUR_CALM;
 	case ADIT_ERR_PROTO:
 	case ADIT_ERR_BAD_REQUEST:
 		return NGHTTP2_PROTOCOL_ERROR;
@@ -143,9 +146,11 @@ int h2_err_of(enum h2_role role, uint32_t code)
 {
 	switch (code) {
 	case NGHTTP2_CANCEL: /* who asked has gone; who answers only gave up */
-		return role == H2_ANSWERING ? ADIT_ERR_ABANDONED : ADIT_ERR_INCOMPLETE;
+		return role == H2_ANSWERING ? ADIT_ERR_ABANDONED : ADIT_ERR_CANCELLED;
 	case NGHTTP2_REFUSED_STREAM:
 		return ADIT_ERR_LIMIT;
+	case NGHTTP2_ENHANCE_YOUR_CALM:
+		return ADIT_ERR_CALM;
 	case NGHTTP2_PROTOCOL_ERROR:
 		return ADIT_ERR_PROTO;
 	default:

@@ -397,10 +397,10 @@ void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
 		tell(s, p, now);
 }
 
-/* What a 200 to an upgrade means: accepted, or the 2xx that adit-status tells. */
-static int upgrade_status(struct head *h)
+/* What a 200 to an upgrade means: accepted, or on a tunnel the 2xx that adit-status tells. */
+static int upgrade_status(struct head *h, bool tunnel)
 {
-	struct str other = fields_get(&h->fields, STR("adit-status"));
+	struct str other = tunnel ? fields_get(&h->fields, STR("adit-status")) : (struct str){NULL, 0};
 	uint64_t status;
 
 	if (!other.p)
@@ -423,7 +423,7 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	h->minor = 2;
 	if (s->h2->role == H2_ASKING) {
 		if (s->upgrade && h->status == 200)
-			h->status = upgrade_status(h);
+			h->status = upgrade_status(h, s->h2->tunnel);
 		if (h->status == 101 && s->protocol && head_set(h, HEAD_PROTOCOL, str_of(s->protocol)) < 0) {
 			h2_stream_fail(s, ADIT_ERR_NOMEM);
 			return;

@@ -21,7 +21,7 @@
  *     abort(ADIT_ERR_ENOUGH) after one's own end says: what you still send is not wanted. What was ended stays valid.
  *  5. When both directions have ended, the halves unlink with half_done.
  *  6. A half that is not linked has a null peer, and every half_* call on it is a no-op.
- *  7. Pointers in the arguments are valid only during the call.
+ *  7. Pointers in the arguments, and `why`, are valid only during the call.
  */
 #ifndef ADIT_HTTP_HALF_H
 #define ADIT_HTTP_HALF_H
@@ -53,6 +53,7 @@ struct half_ops {
 struct half {
 	const struct half_ops *ops;
 	struct half *peer;
+	const char *why; /* during abort: one line for people about the reason; NULL = the error says all */
 };
 
 static inline void half_link(struct half *a, struct half *b)
@@ -94,6 +95,15 @@ static inline void half_abort(struct half *me, int err)
 	me->peer = NULL;
 	peer->peer = NULL;
 	peer->ops->abort(peer, err);
+}
+
+static inline void half_abort_why(struct half *me, int err, const char *why)
+{
+	struct half *peer = me->peer;
+
+	if (peer)
+		peer->why = why;
+	half_abort(me, err);
 }
 
 /** Unlinks both without a word; for when everything has been said. */

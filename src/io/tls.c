@@ -137,7 +137,8 @@ static void explain_certificate(struct tls *t, long verify)
 
 static void take_detail(struct tls *t)
 {
-	long verify = SSL_get_verify_result(t->ssl);
+	bool verifies = SSL_get_verify_mode(t->ssl) != SSL_VERIFY_NONE;
+	long verify = verifies ? SSL_get_verify_result(t->ssl) : X509_V_OK;
 	unsigned long e = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(e);
 
@@ -145,6 +146,8 @@ static void take_detail(struct tls *t)
 		explain_certificate(t, verify);
 	else if (!t->handshaken && ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
 		snprintf(t->detail, sizeof(t->detail), "the other side does not speak TLS there: a plain HTTP port?");
+	else if (!t->handshaken && ERR_GET_REASON(e) == SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL)
+		snprintf(t->detail, sizeof(t->detail), "the other side speaks no protocol that was offered (ALPN)");
 	else if (reason)
 		snprintf(t->detail, sizeof(t->detail), "%s", reason);
 	else if (!t->handshaken)

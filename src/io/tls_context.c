@@ -151,6 +151,15 @@ struct tls_context *tls_context_client(const char *ca, const char *certificate, 
 	return c;
 }
 
+struct tls_context *tls_context_unverified(struct tls_error *e)
+{
+	struct tls_context *c = context_new(TLS_client_method(), e);
+
+	if (c)
+		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
+	return c;
+}
+
 struct tls_context *tls_context_ref(struct tls_context *c)
 {
 	c->refs++;

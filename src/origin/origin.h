@@ -1,31 +1,41 @@
-/* origin: a local web server behind adit, and the connections to it: each is the answering half of one exchange.
- * Layer origin; HTTP/1.1.
- * Invariants: a connection carries one exchange at a time, and is used again only when both messages of the last one
- * ended properly; a request is sent twice only if the origin closed a kept connection before its first response byte and
- * the request is safe to repeat; at most ORIGIN_BUFFER body bytes and one socket read are held each way.
+/* origin: a local server behind adit, and the connections to it: the answering halves of exchanges.
+ * Layer origin; `tunnels` makes one for each place that a tunnel leads to.
+ * Invariants: what a connection speaks is settled by the configuration, never by a request; at most ORIGIN_BUFFER body
+ * bytes and one socket read of a message are held each way.
  */
 #ifndef ADIT_ORIGIN_ORIGIN_H
 #define ADIT_ORIGIN_ORIGIN_H
 
+#include "h2/budget.h"
 #include "http/half.h"
 #include "io/dial.h"
 
 /** Request body taken ahead of the origin's socket. */
 #define ORIGIN_BUFFER (128u * 1024)
-/** Connections to one origin: as many as a tunnel has streams. */
+/** Connections to one origin, and requests that it has at once: as many as a tunnel has streams. */
 #define ORIGIN_CONNECTIONS_MAX 1024
 /** Kept for the next request; a crowd that is gone for good should not hold the origin's slots. */
 #define ORIGIN_IDLE_MAX 128
 /** A kept connection is closed after this, unless the origin does so first (nginx 75 s, Node 5 s). */
 #define ORIGIN_IDLE_MS 60000
 
+enum origin_protocol {
+	ORIGIN_H1, /* HTTP/1.1: a connection carries one exchange at a time */
+	ORIGIN_H2, /* HTTP/2: over TLS by ALPN, plain by prior knowledge */
+	ORIGIN_PROTOCOLS
+};
+
 struct origin;
 
 struct origin_options {
-	const char *host;       /* name or address; NULL when unix_path is set */
+	enum origin_protocol protocol;
+	const char *host;        /* name or address; NULL when unix_path is set */
 	uint16_t port;
 	const char *unix_path;
+	struct tls_context *tls; /* NULL = plain; the origin holds a reference */
+	const char *tls_name;    /* whom the certificate must name, NULL = the host */
 	struct resolver *resolver;
+	struct budget *budget;   /* the process's, for what HTTP/2 origins may send; NULL = none above its own */
 };
 
 /** Copies the options. NULL when out of memory. */

@@ -50,20 +50,43 @@ const struct conf_tunnel *tunnels_wanted(const struct conf_client *c, size_t i, 
 
 /* ---- life */
 
-static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, struct resolver *resolver)
+static bool has_tls(const struct conf_route *r)
 {
-	const struct origin_options o = {r->origin.host, r->origin.port, r->origin.unix_path, resolver};
+	return r->origin.protocol == CONF_HTTPS || r->origin.protocol == CONF_H2;
+}
+
+static struct tls_context *tls_of(const struct conf_route *r, struct tls_error *e)
+{
+	return r->origin_insecure ? tls_context_unverified(e) : tls_context_client(r->origin_ca, NULL, NULL, e);
+}
+
+static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, const struct tunnels_options *with,
+                      struct tls_error *e)
+{
+	static const enum origin_protocol protocols[] = {
+		[CONF_HTTP] = ORIGIN_H1, [CONF_HTTPS] = ORIGIN_H1, [CONF_H2C] = ORIGIN_H2, [CONF_H2] = ORIGIN_H2,
+		[CONF_TCP] = ORIGIN_H1,
+	};
+	struct origin_options o = {
+		.protocol = protocols[r->origin.protocol], .host = r->origin.host, .port = r->origin.port,
+		.unix_path = r->origin.unix_path, .tls_name = r->origin_server_name, .resolver = with->resolver,
+		.budget = with->budget,
+	};
 	struct place *p = &t->places[t->place_count];
 
+	if (has_tls(r) && !(o.tls = tls_of(r, e)))
+		return false;
+	tls_context_keylog(o.tls, with->keylog);
 	p->route = r;
 	conf_origin_text(&r->origin, p->text);
 	p->origin = origin_new(l, &o);
+	tls_context_free(&o.tls);
 	if (p->origin)
 		t->place_count++;
 	return p->origin != NULL;
 }
 
-static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resolver)
+static bool add_places(struct tunnels *t, struct loop *l, const struct tunnels_options *with, struct tls_error *e)
 {
 	size_t n = 0;
 	bool ok = true;
@@ -75,22 +98,24 @@ static bool add_places(struct tunnels *t, struct loop *l, struct resolver *resol
 		const struct conf_tunnel *w = &t->conf->tunnels[i];
 
 		for (size_t r = 0; ok && r < w->route_count; r++)
-			ok = add_place(t, &w->routes[r], l, resolver);
-		ok = ok && add_place(t, &w->own, l, resolver);
+			ok = add_place(t, &w->routes[r], l, with, e);
+		ok = ok && add_place(t, &w->own, l, with, e);
 	}
 	return t->places && ok;
 }
 
-struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c)
+struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, const struct conf_client *c,
+                            struct tls_error *e)
 {
 	struct tunnels *t = calloc(1, sizeof(*t));
 	char port[CONF_PORT_NAME_MAX];
 	const char *name;
 
+	snprintf(e->text, sizeof(e->text), "out of memory");
 	if (!t)
 		return NULL;
 	t->conf = c;
-	if (!add_places(t, l, r))
+	if (!add_places(t, l, o, e))
 		tunnels_free(&t);
 	while (t && t->entry_count < CONF_NAMES_MAX &&
 	       (t->entries[t->entry_count].tunnel = tunnels_wanted(c, t->entry_count, &name, port)))

@@ -11,8 +11,17 @@
 
 struct tunnels;
 
-/** One origin for each tunnel of the conf, which must outlive the set. NULL when out of memory. */
-struct tunnels *tunnels_new(struct loop *l, struct resolver *r, const struct conf_client *c);
+/** What all origins share; all of it outlives the set. */
+struct tunnels_options {
+	struct resolver *resolver;
+	struct budget *budget;     /* the process's */
+	struct tls_keylog *keylog; /* NULL = none */
+};
+
+/** One origin for each tunnel and route of the conf, which must outlive the set. NULL with a line in `e`: a CA file that
+ *  cannot be used, or no memory. */
+struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, const struct conf_client *c,
+                            struct tls_error *e);
 void tunnels_free(struct tunnels **t);
 
 /** What a conf wants published, in HELLO's order, one entry for each name: the tunnel of entry `i`, with its name in

@@ -182,13 +182,13 @@ class Authority:
         openssl("req", "-x509", *self.NEW_KEY, "-keyout", self.key, "-out", self.ca, "-days", 2,
                 "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, certificate, key, names=(DOMAIN, "*." + DOMAIN), usage="serverAuth"):
-        """Writes a fresh certificate for these DNS names."""
+    def issue(self, certificate, key, names=(DOMAIN, "*." + DOMAIN), usage="serverAuth", days=2):
+        """Writes a fresh certificate for these DNS names. With days=0 it is out of date a second later."""
         request, extensions = self.folder / "request.csr", self.folder / "request.ext"
         alternatives = ",".join("DNS:" + n for n in names)
         extensions.write_text(f"subjectAltName={alternatives}\nextendedKeyUsage={usage}\n")
         openssl("req", *self.NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={names[0]}")
-        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days", 2,
+        openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days", days,
                 "-extfile", extensions, "-out", certificate)
 
     def context(self):

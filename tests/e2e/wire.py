@@ -303,8 +303,15 @@ class OriginConnection:
             pass
         self.sock.close()
 
+    def begin(self):
+        """The handshake, where the origin has TLS."""
+        if self.origin.tls:
+            self.sock = self.origin.tls.wrap_socket(self.sock, server_side=True)
+            self.reader = Reader(self.sock, self.received)
+
     def run(self):
         try:
+            self.begin()
             while not self.ended:
                 request = Arrival(read_head(self.reader), self)
                 self.origin.arrived(request)
@@ -321,12 +328,14 @@ class OriginConnection:
 class Origin:
     """A web server whose answers the test scripts: handler(connection, request) runs in the connection's thread."""
 
-    def __init__(self, unix=None):
+    def __init__(self, unix=None, tls=None):
+        self.tls = tls
         self.listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(str(unix) if unix else ("127.0.0.1", 0))
         self.listener.listen(1024)
-        self.address = f"unix:{unix}" if unix else "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        scheme = "https" if tls else "http"
+        self.address = f"unix:{unix}" if unix else "%s://127.0.0.1:%d" % (scheme, self.listener.getsockname()[1])
         self.port = None if unix else self.listener.getsockname()[1]
         self.connections = set()
         self.accepted = 0

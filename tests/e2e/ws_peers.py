@@ -50,13 +50,14 @@ class Origin:
         return await websockets.serve(self.arrived, "127.0.0.1", 0, **options)
 
     async def arrived(self, ws):
+        done = self.done  # of the test that it came in: it may end in another one
         self.sockets.append(ws)
         try:
             await self.handler(ws)
         except websockets.ConnectionClosed:
             pass
         await ws.wait_closed()
-        self.done.append(ws)
+        done.append(ws)
 
     def serve(self, handler):
         """From now on; `sockets`, and `done` of those that have ended, start empty."""

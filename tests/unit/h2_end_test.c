@@ -177,7 +177,7 @@ static void many_resets(bool by_asker)
 		half_abort(by_asker ? &visitor.half : &origins[i].half, ADIT_ERR_ABANDONED);
 		pair_run(&p);
 		CU_ASSERT_EQUAL((by_asker ? &origins[i] : &visitor)->aborted,
-		                by_asker ? ADIT_ERR_ABANDONED : ADIT_ERR_INCOMPLETE);
+		                by_asker ? ADIT_ERR_ABANDONED : ADIT_ERR_CANCELLED);
 	}
 	pair_ask(&p, &visitor);
 	script_get(&visitor, "GET");

@@ -1,0 +1,158 @@
+#include "h2/pump.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+
+/** Pieces of one gathered write. */
+#define WRITE_PIECES 16
+
+static void fill(struct h2_pump *p)
+{
+	h2_clock(p->h2, clock_us(), 0);
+	while (p->out.len < H2_PUMP_UNSENT) {
+		size_t got, n;
+		uint8_t *room = buf_room(&p->out, H2_QUANTUM + H2_FRAME_HEADER, &got);
+
+		n = room ? h2_pull(p->h2, room, got) : 0;
+		if (!n)
+			return;
+		buf_commit(&p->out, n);
+	}
+}
+
+/* False when there is nothing more to write, or no way to. */
+static bool write_some(struct h2_pump *p)
+{
+	struct iovec iov[WRITE_PIECES];
+	ssize_t n;
+
+	fill(p);
+	if (!p->out.len)
+		return false;
+	n = stream_write(p->stream, iov, buf_iov(&p->out, iov, WRITE_PIECES));
+	if (n < 0) {
+		p->unwritable = (int)n;
+		buf_clear(&p->out);
+	}
+	if (n <= 0)
+		return false;
+	buf_drop(&p->out, (size_t)n);
+	return true;
+}
+
+void h2_pump_take(struct h2_pump *p, const uint8_t *bytes, size_t n)
+{
+	h2_clock(p->h2, clock_us(), 0);
+	if (h2_recv(p->h2, bytes, n) < 0) { /* a GOAWAY that says why may still be waiting */
+		p->failed = h2_error(p->h2);
+		stream_pause(p->stream, true);
+	} else if (p->events->received) {
+		p->events->received(p->owner);
+	}
+	h2_pump_wake(p);
+}
+
+static void end(struct h2_pump *p, int err)
+{
+	const char *detail = stream_detail(p->stream); /* goes with the stream's memory, at the bottom of the turn */
+
+	h2_pump_stop(p);
+	p->events->ended(p->owner, p->unwritable ? p->unwritable : err, detail);
+}
+
+/* True when there is no more to read now. */
+static bool read_some(struct h2_pump *p)
+{
+	struct loop *l = p->loop;
+	uint8_t *block = loop_borrow(l);
+	size_t done = 0;
+	ssize_t n = 0;
+
+	while (block && !p->stopped && !p->failed && done < H2_PUMP_READ_TURN) {
+		n = stream_read(p->stream, block, LOOP_BLOCK);
+		if (n == ADIT_ERR_AGAIN)
+			break;
+		if (n < 0)
+			end(p, (int)n);
+		else if (!p->quiet)
+			h2_pump_take(p, block, (size_t)n);
+		done += n > 0 ? (size_t)n : 0;
+	}
+	loop_return(l, block);
+	return n == ADIT_ERR_AGAIN;
+}
+
+static void on_readable(void *owner)
+{
+	read_some(owner);
+}
+
+/* What the far end said before it went is told first. */
+static void read_rest(struct h2_pump *p)
+{
+	if (read_some(p))
+		end(p, p->unwritable);
+	else if (!p->stopped && !p->failed)
+		task_post_next(p->loop, &p->flush);
+}
+
+static void flush(void *arg)
+{
+	struct h2_pump *p = arg;
+
+	while (!p->quiet && !p->unwritable && write_some(p))
+		;
+	if (p->unwritable)
+		read_rest(p);
+	if (p->stopped)
+		return;
+	if (h2_error(p->h2))
+		p->failed = h2_error(p->h2);
+	if (p->events->flushed)
+		p->events->flushed(p->owner);
+}
+
+static void on_writable(void *owner)
+{
+	flush(owner);
+}
+
+static const struct stream_handler handler = {on_readable, on_writable};
+
+void h2_pump_init(struct h2_pump *p, struct loop *l, struct h2 *h2, const struct h2_pump_events *events, void *owner)
+{
+	*p = (struct h2_pump){.loop = l, .h2 = h2, .events = events, .owner = owner};
+	p->flush = (struct task){.run = flush, .arg = p};
+}
+
+void h2_pump_start(struct h2_pump *p, struct stream *s)
+{
+	p->stream = s;
+	stream_own(s, &handler, p);
+	stream_pause(s, false);
+	h2_pump_wake(p);
+}
+
+void h2_pump_wake(struct h2_pump *p)
+{
+	if (!p->stopped)
+		task_post(p->loop, &p->flush);
+}
+
+void h2_pump_quiet(struct h2_pump *p)
+{
+	p->quiet = true;
+	stream_pause(p->stream, false);
+}
+
+void h2_pump_stop(struct h2_pump *p)
+{
+	p->stopped = true;
+	task_cancel(p->loop, &p->flush);
+	stream_free(&p->stream);
+}
+
+void h2_pump_clear(struct h2_pump *p)
+{
+	buf_clear(&p->out);
+}
