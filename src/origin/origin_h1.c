@@ -324,11 +324,7 @@ static void on_eof(struct connection *c, int err)
 		}
 		c->response_ended = true;
 		half_end(&c->half, NULL);
-		/* behind a WebSocket's end nothing means anything any more (RFC 6455 section 7.1.1), and not every ingress
-		 * passes on what its other side answers to it */
-		if (c->websocket)
-			close_now(c, ADIT_ERR_ENOUGH);
-		else if (c->request_ended && !c->out.len)
+		if (c->request_ended && !c->out.len)
 			close_now(c, 0);
 	} else if (c->response_ended) {
 		close_now(c, ADIT_ERR_ENOUGH);
@@ -503,9 +499,11 @@ static void op_abort(struct half *self, int err)
 {
 	struct connection *c = of_half(self);
 
+	bool orderly = c->state == ORIGIN_TUNNEL ? err == ADIT_ERR_ENOUGH : c->request_ended;
+
 	/* it is of no further use; a FIN would wait behind what the origin does not read, and after an upgrade it would be
 	 * an orderly end */
-	if (c->stream && (!c->request_ended || c->state == ORIGIN_TUNNEL))
+	if (c->stream && !orderly)
 		stream_spoil(c->stream);
 	close_now(c, err);
 }
