@@ -133,7 +133,7 @@ def one_connection(road):
         asked = [visitor.begin("POST", f"/{i}", [("Content-Length", 8000)], body=True) for i in range(5)]
         for one, body in zip(asked, bodies):
             one.piece(body)
-            one.end()
+            one.finish()
         for one, body in zip(asked, bodies):
             assert one.head().status == 200 and one.rest() == body
 

@@ -59,7 +59,7 @@ def test_both_directions_in_turn(world, version, size):
         while len(back) < size:
             back += asked.some()
         assert back == piece[::-1]
-    asked.end()
+    asked.finish()
     assert asked.rest() == b""
     asked.leave()
 
@@ -83,7 +83,7 @@ def test_both_directions_at_once(world, version):
     def pour_up():
         for at in range(0, len(up), 50_000):
             asked.piece(up[at:at + 50_000])
-        asked.end()
+        asked.finish()
 
     world.origin.serve(answer)
     asked = begin(world, version, "POST", body=True, tls=False)  # two threads on one connection: not by Python's TLS
@@ -112,7 +112,7 @@ def test_trickle_up(world, version):
     for i in range(20):
         asked.piece(b"%d" % (i % 10))
         eventually(lambda: len(pieces) == i + 1, f"piece {i} at the origin")
-    asked.end()
+    asked.finish()
     assert asked.head().status == 200 and asked.rest() == b"01234567890123456789"
     asked.leave()
 
@@ -190,7 +190,7 @@ def test_upload_into_a_slow_origin(own, version):
         piece = os.urandom(1 << 20)
         sent.update(piece)
         asked.piece(piece)
-    asked.end()
+    asked.finish()
     assert asked.head().status == 200 and asked.rest().decode() == sent.hexdigest()
     asked.leave()
     used = server.program.memory(), adit.memory()
@@ -211,7 +211,7 @@ def test_expect_continue(world, version):
     asked = begin(world, version, "POST", fields=[("Expect", "100-continue")], body=True)
     assert asked.head().status == 100
     asked.piece(b"waited for")
-    asked.end()
+    asked.finish()
     assert asked.head().status == 200 and asked.rest() == b"waited for"
     asked.leave()
 
@@ -226,7 +226,7 @@ def test_expect_without_waiting(world, version, says):
     world.origin.serve(answer)
     asked = begin(world, version, "POST", fields=[("Expect", "100-continue")], body=True)
     asked.piece(b"a" * LENGTH)
-    asked.end()
+    asked.finish()
     statuses = [asked.head().status]
     if statuses[0] == 100:
         statuses.append(asked.head().status)
@@ -296,7 +296,7 @@ def test_early_answer_and_reading_on(world, version):
     asked.piece(b"first, ")
     assert asked.head().status == 200 and asked.rest() == b"early"
     asked.piece(b"x" * LENGTH)
-    asked.end()
+    asked.finish()
     eventually(lambda: taken, "the rest at the origin")
     assert taken == [b"first, " + b"x" * LENGTH]
     asked.leave()
@@ -409,7 +409,7 @@ def test_trailers(world, version, body):
     asked = begin(world, version, "POST", fields=fields, body=True)
     if body:
         asked.piece(body)
-    asked.end(up)
+    asked.finish(up)
     assert asked.head().status == 200 and asked.rest() == body
     assert [(n.lower(), v) for n, v in asked.trailers] == down
     request = world.origin.requests[0]

@@ -10,7 +10,6 @@ import struct
 import threading
 
 import websockets
-from h2.exceptions import ProtocolError
 from websockets.client import ClientConnection
 from websockets.connection import SEND_EOF
 from websockets.datastructures import Headers
@@ -21,7 +20,7 @@ from websockets.uri import parse_uri
 
 import visits
 from harness import DOMAIN
-from wire import TIMEOUT, Visitor, lines
+from wire import TIMEOUT, Cut, Visitor, lines
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 NOT_ON_A_STREAM = ("host", "upgrade", "connection", "sec-websocket-key")
@@ -136,7 +135,7 @@ class Over2:
         if how == "reset":
             self.stream.leave()
         elif how == "fin":
-            self.stream.end()
+            self.stream.finish()
         else:
             self.stream.connection.close()
 
@@ -190,7 +189,7 @@ class WebSocket:
     def cut(self, how):
         try:
             self.way.cut(how)
-        except (OSError, ProtocolError):
+        except (OSError, Cut):
             pass
 
     def flush(self):
