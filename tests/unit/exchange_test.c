@@ -307,6 +307,43 @@ static void origin_has_enough(void)
 	is_over(&s, 0);
 }
 
+static void upgrade(struct setup *s, const char *protocol, int status)
+{
+	struct head h;
+
+	make(s);
+	script_grant(&s->visitor, 10000);
+	script_make_request(&h, "GET", protocol, "");
+	exchange_begin(s->x, &h, false);
+	head_free(&h);
+	script_respond(&s->origin, status, HEAD_LENGTH_UNKNOWN, false, "");
+	script_send(&s->origin, 10);
+	half_end(&s->origin.half, NULL);
+}
+
+/* The end of a WebSocket's origin is the end; of other protocols, and of a refused upgrade, it is that of one side. */
+static void websocket_ends(void)
+{
+	struct setup s;
+
+	upgrade(&s, "WebSocket", 101);
+	CU_ASSERT_STRING_EQUAL(s.visitor.text, "101|body|end|abort ENOUGH|");
+	CU_ASSERT_EQUAL(s.origin.aborted, ADIT_ERR_ENOUGH);
+	is_over(&s, 0);
+
+	upgrade(&s, "chat", 101);
+	CU_ASSERT_EQUAL(s.done, 0);
+	half_end(&s.visitor.half, NULL);
+	CU_ASSERT_STRING_EQUAL(s.visitor.text, "101|body|end|");
+	is_over(&s, 0);
+
+	upgrade(&s, "websocket", 403);
+	CU_ASSERT_EQUAL(s.done, 0);
+	half_end(&s.visitor.half, NULL);
+	CU_ASSERT_EQUAL(s.origin.aborted, 0);
+	is_over(&s, 0);
+}
+
 static void no_route(void)
 {
 	struct setup s;
@@ -429,6 +466,7 @@ static const struct unit_test tests[] = {
 	{"an answering half may say why it aborts", origin_says_why},
 	{"a gRPC call that is refused or given up gets no page", grpc_is_told_by_reset},
 	{"an answering half that aborts behind its response only refuses the rest of the request", origin_has_enough},
+	{"the end of a WebSocket's origin is the end of both", websocket_ends},
 	{"a request without a route gets its error's page", no_route},
 	{"a request may be answered with an error before it is routed", failed_at_once},
 	{"what is kept for the log is cut, not refused", long_texts},
