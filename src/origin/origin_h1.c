@@ -1,7 +1,7 @@
 /* HTTP/1.1 to an origin.
- * A connection carries one exchange at a time, and is used again only when both messages of the last one ended properly;
- * a request is sent twice only if the origin closed a kept connection before its first response byte and the request is
- * safe to repeat.
+ * A connection carries one exchange at a time, and is used again only when both messages of the last one ended
+ * properly; a request is sent twice only if the origin closed a kept connection before its first response byte, and
+ * the request is safe to repeat.
  */
 #include "origin/origin_int.h"
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "http/forward.h"
 
 /* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
 struct place {
@@ -60,17 +61,17 @@ static struct tls_context *tls_of(const struct conf_route *r, struct tls_error *
 	return r->origin_insecure ? tls_context_unverified(e) : tls_context_client(r->origin_ca, NULL, NULL, e);
 }
 
-static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, const struct tunnels_options *with,
-                      struct tls_error *e)
+static bool add_place(struct tunnels *t, const struct conf_tunnel *w, const struct conf_route *r, struct loop *l,
+                      const struct tunnels_options *with, struct tls_error *e)
 {
 	static const enum origin_protocol protocols[] = {
 		[CONF_HTTP] = ORIGIN_H1, [CONF_HTTPS] = ORIGIN_H1, [CONF_H2C] = ORIGIN_H2, [CONF_H2] = ORIGIN_H2,
-		[CONF_TCP] = ORIGIN_H1,
+		[CONF_TCP] = ORIGIN_TCP,
 	};
 	struct origin_options o = {
 		.protocol = protocols[r->origin.protocol], .host = r->origin.host, .port = r->origin.port,
 		.unix_path = r->origin.unix_path, .tls_name = r->origin_server_name, .resolver = with->resolver,
-		.budget = with->budget,
+		.budget = with->budget, .send_proxy = w->send_proxy,
 	};
 	struct place *p = &t->places[t->place_count];
 
@@ -98,8 +99,8 @@ static bool add_places(struct tunnels *t, struct loop *l, const struct tunnels_o
 		const struct conf_tunnel *w = &t->conf->tunnels[i];
 
 		for (size_t r = 0; ok && r < w->route_count; r++)
-			ok = add_place(t, &w->routes[r], l, with, e);
-		ok = ok && add_place(t, &w->own, l, with, e);
+			ok = add_place(t, w, &w->routes[r], l, with, e);
+		ok = ok && add_place(t, w, &w->own, l, with, e);
 	}
 	return t->places && ok;
 }
@@ -190,7 +191,7 @@ static bool fits(const struct conf_route *r, const struct head *h)
 
 struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name, const char **origin, int *err)
 {
-	const struct entry *e = find_entry(t, fields_get(&h->fields, STR("adit-tunnel")));
+	const struct entry *e = find_entry(t, fields_get(&h->fields, STR(FORWARD_TUNNEL)));
 	const struct conf_route *r = e ? conf_tunnel_route(e->tunnel, head_get(h, HEAD_PATH)) : NULL;
 	struct place *p;
 
@@ -201,7 +202,7 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 	p = place_of(t, r);
 	*name = e->name;
 	*origin = p->text;
-	fields_remove(&h->fields, STR("adit-tunnel"));
+	fields_remove(&h->fields, STR(FORWARD_TUNNEL));
 	if (r->host_header) {
 		*err = head_set(h, HEAD_AUTHORITY, str_of(r->host_header));
 		if (*err)
