@@ -311,6 +311,22 @@ static void page_escapes(void)
 	page_free(&p);
 }
 
+static void page_for_grpc(void)
+{
+	struct page p;
+
+	CU_ASSERT_EQUAL(page_grpc(&p, ADIT_ERR_REFUSED, PAGE_HOP_CLIENT, "100% \xc3\xa9"), 0);
+	CU_ASSERT(p.head.status == 200 && p.head.length == HEAD_LENGTH_UNKNOWN && !p.len);
+	CU_ASSERT_STRING_EQUAL(value(&p.head, "content-type"), "application/grpc");
+	CU_ASSERT_STRING_EQUAL(value(&p.head, "grpc-status"), "14");
+	CU_ASSERT_PTR_NOT_NULL(strstr(value(&p.head, "grpc-message"), ": 100%25 ??"));
+	page_free(&p);
+	CU_ASSERT_EQUAL(page_grpc(&p, ADIT_ERR_NO_NAME, PAGE_HOP_SERVER, NULL), 0);
+	CU_ASSERT_STRING_EQUAL(value(&p.head, "grpc-status"), "12");
+	CU_ASSERT_STRING_EQUAL(value(&p.head, "grpc-message"), "aditd: no tunnel has this name");
+	page_free(&p);
+}
+
 static void page_bounded(void)
 {
 	char detail[10000], text[10000];
@@ -422,6 +438,7 @@ static const struct unit_test tests[] = {
 	{"the host is without port and trailing dot", hosts},
 	{"a page is HTML, JSON or text, as Accept wants", page_forms},
 	{"nothing in a page's detail can break out of it", page_escapes},
+	{"a gRPC call is answered by its trailers, with status and text", page_for_grpc},
 	{"every error's page fits its bound", page_bounded},
 	{"a page is told as head, body and end", page_sent},
 };
