@@ -4,7 +4,7 @@
 set -eu
 
 BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev libev-dev libwslay-dev
-	libcunit1-dev node-llhttp libc-ares-dev libyaml-dev libjansson-dev curl python3'
+	libcunit1-dev libcrypt-dev node-llhttp libc-ares-dev libyaml-dev libjansson-dev curl python3'
 TEST='nginx curl python3 python3-pytest python3-h2 valgrind openssl nghttp2-client wrk procps
 	tinyproxy haproxy apache2 nghttp2-proxy caddy lighttpd lighttpd-mod-openssl'
 

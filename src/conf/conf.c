@@ -295,13 +295,13 @@ static int unknown_key(struct walk *w, enum opt_section section, struct str key,
 {
 	const char *nearest = NULL;
 	size_t best = SIZE_MAX, n = 0;
-	char all[320];
+	char all[512];
 
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		const struct opt *o = &conf_options[i];
 		size_t d;
 
-		if (o->section != section || !*o->key)
+		if (!conf_belongs(o, section) || !*o->key)
 			continue;
 		d = conf_distance(key, str_of(o->key));
 		if (d < best) {
@@ -341,27 +341,42 @@ static int walk_scalar(struct walk *w, const yaml_node_t *n, const struct opt *o
 	return conf_set(o, base, text, w->source->folder, w->e) < 0 ? blame(w, line_of(n)) : 0;
 }
 
+static int add_word(const struct opt *o, void *base, struct str text, struct conf_error *e)
+{
+	void *field = (char *)base + o->offset;
+
+	switch (o->type.kind) {
+	case KIND_PATTERNS:
+		return conf_add_pattern(base, text, e);
+	case KIND_PORTS:
+		return conf_add_ports(base, text, e);
+	case KIND_PROXIES:
+		return conf_add_proxy(base, text, e);
+	case KIND_BLOCKS:
+		return conf_add_block(field, text, e);
+	case KIND_LOGINS:
+		return conf_add_login(field, text, false, e);
+	case KIND_FIELD_NAMES:
+		return conf_add_field(field, text, (struct str){NULL, 0}, e);
+	default:
+		return conf_add_carrier(base, text, e);
+	}
+}
+
 /* An entry that is one value. */
 static int walk_word(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	enum opt_kind kind = o->type.kind;
 	const char *wanted = kind == KIND_PATTERNS ? "a name"
 	                     : kind == KIND_PORTS ? "a port or a range of ports"
-	                     : kind == KIND_PROXIES ? "an address or block"
-	                                            : "direct, ws-h2, ws-h1 or poll";
-	int r;
+	                     : kind == KIND_PROXIES || kind == KIND_BLOCKS ? "an address or block"
+	                     : kind == KIND_LOGINS ? "USER:HASH"
+	                     : kind == KIND_FIELD_NAMES ? "the name of a field"
+	                                                : "direct, ws-h2, ws-h1 or poll";
 
 	if (n->type != YAML_SCALAR_NODE || is_null(n) || memchr(scalar(n).p, '\0', scalar(n).n))
 		return wrong_type(w, n, wanted);
-	if (kind == KIND_PATTERNS)
-		r = conf_add_pattern(base, scalar(n), w->e);
-	else if (kind == KIND_PORTS)
-		r = conf_add_ports(base, scalar(n), w->e);
-	else if (kind == KIND_PROXIES)
-		r = conf_add_proxy(base, scalar(n), w->e);
-	else
-		r = conf_add_carrier(base, scalar(n), w->e);
-	return r < 0 ? blame(w, line_of(n)) : 0;
+	return add_word(o, base, scalar(n), w->e) < 0 ? blame(w, line_of(n)) : 0;
 }
 
 static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
@@ -380,6 +395,12 @@ static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	return walk_map(w, n, o->type.items, item);
 }
 
+/* An empty list where its absence means something else. */
+static bool may_be_empty(enum opt_kind kind)
+{
+	return kind != KIND_CARRIERS && kind != KIND_NAMES && kind != KIND_BLOCKS && kind != KIND_LOGINS;
+}
+
 static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	char wanted[160];
@@ -389,7 +410,7 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	if (n->type != YAML_SEQUENCE_NODE)
 		return wrong_type(w, n, wanted);
 	count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-	if (!count && (conf_option_required(o) || o->type.kind == KIND_CARRIERS || o->type.kind == KIND_NAMES)) {
+	if (!count && (conf_option_required(o) || !may_be_empty(o->type.kind))) {
 		conf_say(w->e, "found an empty list, wanted at least one entry");
 		return blame(w, line_of(n));
 	}
@@ -404,18 +425,54 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	return 0;
 }
 
+/* Keys that are not the table's: names of fields. */
+static int walk_fields(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+{
+	const yaml_node_pair_t *p;
+	char wanted[160];
+
+	conf_wanted(o, wanted, sizeof(wanted));
+	if (n->type != YAML_MAPPING_NODE)
+		return wrong_type(w, n, wanted);
+	for (p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
+		const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
+		const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
+		size_t was;
+
+		if (key->type != YAML_SCALAR_NODE)
+			return wrong_type(w, key, "the name of a field");
+		was = push_key(w, scalar(key));
+		if (value->type != YAML_SCALAR_NODE || is_null(value))
+			return wrong_type(w, value, "its value");
+		if (conf_add_field((void *)((char *)base + o->offset), scalar(key), scalar(value), w->e) < 0)
+			return blame(w, line_of(value));
+		pop(w, was);
+	}
+	return 0;
+}
+
+/* A mapping of the table's keys. Its field is told that it was given: of KIND_PART it is the struct to fill, which
+ * begins with that. */
+static int walk_part(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+{
+	void *field = (char *)base + o->offset;
+	char wanted[160];
+
+	conf_wanted(o, wanted, sizeof(wanted));
+	if (n->type != YAML_MAPPING_NODE)
+		return wrong_type(w, n, wanted);
+	*(bool *)field = true;
+	return walk_map(w, n, o->type.items, o->type.kind == KIND_PART ? field : base);
+}
+
 static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	switch (o->type.kind) {
 	case KIND_MAP:
-		if (n->type != YAML_MAPPING_NODE) {
-			char wanted[160];
-
-			conf_wanted(o, wanted, sizeof(wanted));
-			return wrong_type(w, n, wanted);
-		}
-		*(bool *)(void *)((char *)base + o->offset) = true;
-		return walk_map(w, n, o->type.items, base);
+	case KIND_PART:
+		return walk_part(w, n, o, base);
+	case KIND_FIELDS:
+		return walk_fields(w, n, o, base);
 	case KIND_NAMES:
 		return n->type == YAML_SEQUENCE_NODE ? walk_list(w, n, o, base) : walk_scalar(w, n, o, base);
 	case KIND_LIST:
@@ -423,6 +480,9 @@ static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o,
 	case KIND_PORTS:
 	case KIND_PROXIES:
 	case KIND_CARRIERS:
+	case KIND_BLOCKS:
+	case KIND_LOGINS:
+	case KIND_FIELD_NAMES:
 		return walk_list(w, n, o, base);
 	default:
 		return walk_scalar(w, n, o, base);
@@ -447,6 +507,9 @@ static int walk_pair(struct walk *w, const yaml_node_pair_t *pair, enum opt_sect
 		return blame(w, line_of(key));
 	}
 	seen[o - conf_options] = true;
+	base = conf_base(o, section, base);
+	if (!base)
+		return conf_nomem(w->e);
 	r = walk_value(w, yaml_document_get_node(w->doc, pair->value), o, base);
 	if (!r)
 		pop(w, was);

@@ -7,6 +7,11 @@
 
 #include "http/head.h"
 
+/** Fields of ours on a request, in a tunnel: the name that it is for; and who visits, where that is not the last member of
+ *  X-Forwarded-For. */
+#define FORWARD_TUNNEL "adit-tunnel"
+#define FORWARD_VISITOR "adit-visitor"
+
 /** Removes connection, keep-alive, proxy-connection, te (but `te: trailers` stays), upgrade, http2-settings,
  *  proxy-authenticate/-authorization, everything Connection names, and what begins with `adit-` (ours). */
 void forward_strip(struct fields *f);
@@ -24,6 +29,9 @@ int forward_request(struct head *h, const struct forward_visitor *v);
 
 /** The visitor's address for logs: the right-most X-Forwarded-For element when trusted and present, else the address. */
 struct str forward_client(const struct head *h, const struct forward_visitor *v);
+
+/** On a request that came through the tunnel: its visitor's address as the far end told it, empty when it did not. */
+struct str forward_told(const struct head *h);
 
 /** The host a request is for, as routing wants it: X-Forwarded-Host when trusted and present, else the authority;
  *  without port, without a trailing dot. Letters are as sent (hosts compare without case). */

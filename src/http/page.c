@@ -227,7 +227,8 @@ int page_error(struct page *p, int err, const char *hop, const char *detail, str
 	if (!r && status == 503)
 		r = fields_add(&p->head.fields, STR("retry-after"), STR(RETRY_AFTER_S));
 	if (!r && status == 401) /* RFC 9110 section 15.5.2 */
-		r = fields_add(&p->head.fields, STR("www-authenticate"), STR("Bearer"));
+		r = fields_add(&p->head.fields, STR("www-authenticate"),
+		               err == ADIT_ERR_PASSWORD ? STR("Basic realm=\"adit\", charset=\"UTF-8\"") : STR("Bearer"));
 	snprintf(line, sizeof(line), "%d %s", status, status_reason(status));
 	if (form == PAGE_HTML)
 		add_html(&t, line, hop, err_text(err), detail);
