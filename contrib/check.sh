@@ -6,6 +6,7 @@
 # Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
 # (4) on the plain build the big end-to-end tests and the one under valgrind.
 # Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
+# Not in it: contrib/browser.sh, a real browser and Vite through the tunnel, which gets Vite by npm.
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -25,7 +26,7 @@ E2E_BOUND=1080
 SOAK_BOUND=5400
 DIST_BOUND=600
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
 while [ $# -gt 0 ]; do
 	case $1 in

@@ -1,19 +1,23 @@
 #!/bin/sh
 # Installs what is missing of the Debian packages that adit needs, and says so.
-#   sh contrib/deps.sh [build] [test]        (nothing named: both)
+#   sh contrib/deps.sh [build] [test] [browser]        (nothing named: build and test)
 set -eu
 
 BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev libev-dev libwslay-dev
 	libcunit1-dev libcrypt-dev node-llhttp libc-ares-dev libyaml-dev libjansson-dev curl python3'
-TEST='nginx curl python3 python3-pytest python3-h2 valgrind openssl nghttp2-client wrk procps
-	tinyproxy haproxy apache2 nghttp2-proxy caddy lighttpd lighttpd-mod-openssl'
+TEST='nginx curl python3 python3-pytest python3-h2 python3-websockets python3-grpcio valgrind openssl nghttp2-client
+	nghttp2-server nghttp2-proxy wrk procps tinyproxy haproxy apache2 caddy lighttpd lighttpd-mod-openssl postgresql'
+BROWSER='chromium libnss3-tools python3 openssl'
+# a Node.js from elsewhere does as well, and Debian's could not stand beside it
+command -v npm >/dev/null || BROWSER="$BROWSER nodejs npm"
 
 wanted=
 for set in ${*:-build test}; do
 	case $set in
 	build) wanted="$wanted $BUILD" ;;
 	test) wanted="$wanted $TEST" ;;
-	*) echo "deps.sh: found '$set', wanted build or test" >&2; exit 2 ;;
+	browser) wanted="$wanted $BROWSER" ;;
+	*) echo "deps.sh: found '$set', wanted build, test or browser" >&2; exit 2 ;;
 	esac
 done
 
@@ -44,8 +48,8 @@ else
 	exit 1
 fi
 
-# Debian's packages of web servers would start them on port 80: tests only want the programs, so services stay off
-# for the time of this installation.
+# Debian's packages of servers would start them (web servers on port 80): tests only want the programs, so services
+# stay off for the time of this installation.
 install='
 	set -e
 	policy=/usr/sbin/policy-rc.d

@@ -70,15 +70,7 @@ say "1/5 packages"
 sh "$top/contrib/deps.sh" build || fail "packages are missing"
 
 say "2/5 build into build/quickstart (log: build/quickstart/build.log)"
-mkdir -p "$build"
-log=$build/build.log
-[ ! -f "$top/config.status" ] || fail "the checkout itself is configured; run 'make distclean' there first"
-[ -x "$top/configure" ] || sh "$top/autogen.sh" >"$log" 2>&1 || fail "autogen.sh failed" "$log"
-if [ ! -f "$build/Makefile" ]; then
-	(cd "$build" && "$top/configure") >>"$log" 2>&1 || fail "configure failed" "$log"
-fi
-make -C "$build" -j"$(nproc 2>/dev/null || echo 2)" >"$log" 2>&1 || fail "make failed" "$log"
-echo "built $build/src/aditd and $build/src/adit"
+sh "$top/contrib/build.sh" quickstart || exit 1
 
 work=$(mktemp -d)
 export HOME="$work" XDG_STATE_HOME="$work/state"

@@ -127,10 +127,13 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
+	/* a visitor of a TCP port gets no page that says why */
+	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0;
+	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
 	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
 	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
-	log_event(events_of(c), LOG_LEVEL_DEBUG, "request", KV_Z("name", r->name), KV_Z("method", r->method),
+	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method),
 	          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
 	          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
 	          KV_Z("error", r->err ? err_text(r->err) : ""), KV_Z("detail", r->err ? r->detail : ""));

@@ -21,6 +21,8 @@
  *     auth       tokens and what they allow
  *     admin      /healthz, /readyz                          dev        what --dev makes by itself
  *     drain      the order of an end                        handover   gives the sockets to the next aditd
+ *     ports      published TCP ports                        door       a connection to one, an asking half
+ *   raw/       a socket's bytes, ends and resets as a half: what door and TCP origins share
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget
@@ -34,7 +36,7 @@
  *     ws_h2      extended CONNECT on outer, a connection     ws         WebSocket frames as a stream
  *     half_stream  bytes of a half as a stream               endpoint   their paths, as aditd sees them
  *     probe_answered  what adit doctor measures with
- *   origin/    adit's half towards the local web server: connections, each an answering half
+ *   origin/    adit's half towards the local server: origin_h1, origin_h2; tunnels says which origin it is
  *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   watch/     adit trace: what --trace has written, told for people: record, source, merge, phrase, summary
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
@@ -81,6 +83,7 @@ struct server {
 	struct tls_keylog *keylog;
 	struct budget budget;
 	struct registry *registry;
+	struct ports *ports;
 	struct acceptor *acceptor;
 	struct edge *edge;
 	struct handover *handover;
@@ -223,6 +226,17 @@ static void on_full(void *owner, bool full)
 	log_event(s->log, LOG_LEVEL_WARN, full ? "visitors.full" : "visitors.room", KV_U64("visitors", edge_visitors(s->edge)));
 	for (size_t i = 0; i < s->entrance_count; i++)
 		listener_pause(s->entrances[i].listener, full);
+	ports_pause(s->ports, full);
+}
+
+static void on_port_connection(void *owner, struct stream *stream, const char *name)
+{
+	edge_accept_port(((struct server *)owner)->edge, stream, name);
+}
+
+static void on_port_starved(void *owner)
+{
+	edge_starved(((struct server *)owner)->edge);
 }
 
 /* Where visitors find names: as configured, else at the first TLS listener, else at the first. */
@@ -278,6 +292,7 @@ static void reload(struct server *s)
 	}
 	s->conf = fresh;
 	set_published(s, fresh);
+	ports_set_conf(s->ports, fresh);
 	acceptor_set_conf(s->acceptor, fresh, s->published);
 	edge_set_conf(s->edge, fresh);
 	conf_server_free(&old);
@@ -322,6 +337,7 @@ static void drain(struct server *s, bool replaced)
 {
 	for (size_t i = 0; i < s->entrance_count; i++)
 		listener_stop(s->entrances[i].listener, replaced);
+	ports_stop(s->ports);
 	if (replaced && s->admin_listener)
 		listener_stop(s->admin_listener, true);
 	drain_begin(&s->drain, s->conf->drain_seconds);
@@ -364,6 +380,7 @@ static int give_sockets(void *owner, struct handed *out)
 	for (size_t i = 0; i < s->entrance_count; i++)
 		out->at[out->count++] = listener_give(s->entrances[i].listener);
 	out->at[out->count++] = listener_give(s->admin_listener);
+	ports_give(s->ports, out);
 	return 0;
 }
 
@@ -411,6 +428,7 @@ static int replace_other(struct server *s, struct conf_error *e)
 		listener_settle(s->entrances[i].listener);
 	if (s->admin_listener)
 		listener_settle(s->admin_listener);
+	ports_keep(s->ports, &s->handed);
 	handed_close(&s->handed, s->log, true);
 	return 0;
 }
@@ -453,10 +471,15 @@ static int build(struct server *s)
 		.full = on_full, .empty = on_empty, .owner = s,
 	};
 
+	const struct ports_options p = {
+		.conf = c, .log = s->log, .accepted = on_port_connection, .starved = on_port_starved, .owner = s,
+	};
+
 	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
 	s->registry = registry_new();
 	a.registry = e.registry = s->registry;
-	s->acceptor = s->registry ? acceptor_new(s->loop, &a) : NULL;
+	a.ports = s->ports = s->registry ? ports_new(s->loop, &p) : NULL;
+	s->acceptor = s->ports ? acceptor_new(s->loop, &a) : NULL;
 	e.acceptor = s->acceptor;
 	s->edge = s->acceptor ? edge_new(s->loop, &e) : NULL;
 	s->handover = s->edge ? handover_new(s->loop, &handover_events, s->log, s) : NULL;
@@ -490,6 +513,7 @@ static void tear_down(struct server *s)
 	handover_free(&s->handover);
 	edge_free(&s->edge); /* first: what it was about to hand over goes to the acceptor */
 	acceptor_free(&s->acceptor);
+	ports_free(&s->ports);
 	loop_settle(s->loop);
 	registry_free(&s->registry);
 	drain_stop(&s->drain);

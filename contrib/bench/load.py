@@ -15,6 +15,11 @@ from procs import Failed, run, spawn
 
 HOST = "shop.tunnel.test"
 BODY_13 = b"Hello, adit!\n"
+# A gRPC message: not compressed, its length, its bytes.
+CALL = b"\0" + len(BODY_13).to_bytes(4, "big") + BODY_13
+CALL_PATH = "/bench.Echo/Unary.grpc"
+CALL_FIELDS = ("content-type: application/grpc", "te: trailers")
+CALL_TRAILER = "grpc-status: 0"
 MB = 1000 * 1000
 GB = 1000 * MB
 UP_BYTES = 256 * MB
@@ -50,20 +55,33 @@ def wrk(tools, port, path, connections, seconds):
 		"p50_us": figures["p50_us"], "p99_us": figures["p99_us"], "errors": errors}
 
 
-def speaks_h2(tools, port):
+def speaks_h2(tools, port, host=HOST):
 	"""Does it answer HTTP/2 with prior knowledge on this (plain) port?"""
 	_, out, _ = run([tools["curl"], "-s", "-o", os.devnull, "-w", "%{http_version} %{http_code}", "--max-time", "3",
-		"--http2-prior-knowledge", "-H", f"Host: {HOST}", f"http://127.0.0.1:{port}/13b"], 5)
+		"--http2-prior-knowledge", "-H", f"Host: {host}", f"http://127.0.0.1:{port}/13b"], 5)
 	return out == "2 200"
+
+
+def _fields(fields):
+	return [word for field in fields for word in ("-H", field)]
+
+
+def answers_calls(tools, port, host, message):
+	"""Is a unary call answered with 200, data and, in the trailers, a good status? `message` is a file with CALL in it."""
+	fields = _fields((f":authority: {host}", ":method: POST") + CALL_FIELDS)
+	_, out, _ = run([tools["nghttp"], "-v", "-t", "3", "-d", message, *fields, f"http://127.0.0.1:{port}{CALL_PATH}"], 5)
+	head, _, trailers = out.partition("recv DATA")
+	return " :status: 200" in head and "content-type: application/grpc" in head and CALL_TRAILER in trailers
 
 
 _UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
 
 
-def h2load(tools, port, path, streams, seconds):
-	"""One HTTP/2 connection with `streams` requests in flight. h2load knows a mean latency, no percentiles."""
+def h2load(tools, port, path, streams, seconds, host=HOST, call=None):
+	"""One HTTP/2 connection with `streams` requests in flight; POSTs of the file `call` where there is one. h2load knows
+	a mean latency, no percentiles."""
 	argv = [tools["h2load"], "-t1", "-c1", f"-m{streams}", "-D", seconds, f"--connect-to=127.0.0.1:{port}",
-		f"http://{HOST}{path}"]
+		*(["-d", call, *_fields(CALL_FIELDS)] if call else []), f"http://{host}{path}"]
 	status, out, err = run(argv, seconds + GRACE_SECONDS)
 	counts = re.search(r"^requests: .*? (\d+) succeeded, (\d+) failed,", out, re.M)
 	mean = re.search(r"^time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)\s", out, re.M)

@@ -5,6 +5,7 @@ import time
 import load
 import measure
 from procs import Failed
+from subjects import host_of
 
 STALLED_VISITORS = 100
 STALLED_GETS = 30
@@ -55,17 +56,44 @@ def gets(connections):
 	return row
 
 
-def h2_gets(bench, subject, seconds):
-	if not bench.tools["h2load"]:
-		raise Skipped("not installed: h2load")
-	if not load.speaks_h2(bench.tools, subject.h2_port):
-		raise Skipped("does not answer HTTP/2 (prior knowledge) from visitors")
+def _want(bench, *tools):
+	gone = [t for t in tools if not bench.tools[t]]
+	if gone:
+		raise Skipped(f"not installed: {', '.join(gone)}")
+
+
+def _h2load(bench, subject, *load_arguments, **more):
 	middle = Middle(subject)
-	r = load.h2load(bench.tools, subject.h2_port, "/13b", 100, seconds)
+	r = load.h2load(bench.tools, *load_arguments, **more)
 	cpu = middle.spent()
 	figures = {"requests_per_s": r["requests"] / r["seconds"], "mean_us": r["mean_us"]}
 	_cpu(figures, cpu, "cpu_us_per_request", 1e6 / r["requests"])
 	return _errors(figures, r)
+
+
+def h2_gets(bench, subject, seconds):
+	_want(bench, "h2load")
+	if not load.speaks_h2(bench.tools, subject.h2_port):
+		raise Skipped("does not answer HTTP/2 (prior knowledge) from visitors")
+	return _h2load(bench, subject, subject.h2_port, "/13b", 100, seconds)
+
+
+def h2c_gets(bench, subject, seconds):
+	_want(bench, "h2load")
+	port = subject.h2c_port("h2c")
+	if not load.speaks_h2(bench.tools, port, host_of("h2c")):
+		raise Failed("no answer to an HTTP/2 GET from the HTTP/2 origin")
+	return _h2load(bench, subject, port, "/13b", 100, seconds, host=host_of("h2c"))
+
+
+def calls(streams):
+	def row(bench, subject, seconds):
+		_want(bench, "h2load", "nghttp", "nghttpd")
+		port, message = subject.h2c_port("grpc"), bench.callee.message
+		if not load.answers_calls(bench.tools, port, host_of("grpc"), message):
+			raise Failed("a unary call was not answered with its message and trailers")
+		return _h2load(bench, subject, port, load.CALL_PATH, streams, seconds, host=host_of("grpc"), call=message)
+	return row
 
 
 def megabytes(bench, subject, seconds):
@@ -153,6 +181,9 @@ ROWS = {
 	"get-10": (gets(10), "13 B GETs, 10 visitors (wrk, HTTP/1.1)"),
 	"get-100": (gets(100), "13 B GETs, 100 visitors (wrk, HTTP/1.1)"),
 	"h2-100": (h2_gets, "13 B GETs, 1 HTTP/2 visitor with 100 streams (h2load)"),
+	"h2c-100": (h2c_gets, "13 B GETs, 1 HTTP/2 visitor with 100 streams (h2load), HTTP/2 origin"),
+	"grpc-1": (calls(1), "unary gRPC calls, 1 after another (h2load), HTTP/2 origin"),
+	"grpc-100": (calls(100), "unary gRPC calls, 1 HTTP/2 visitor with 100 streams (h2load), HTTP/2 origin"),
 	"mb-10": (megabytes, "1 MB bodies, 10 visitors (wrk, HTTP/1.1)"),
 	"down-1g": (gigabyte_down, "1 GB down, 1 visitor (curl)"),
 	"up-256m": (quarter_up, "256 MB up, 1 visitor (curl PUT)"),

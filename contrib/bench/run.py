@@ -3,7 +3,7 @@
 
 The map:
   run.py       flags, the interleaved loop, ending everything
-  subjects.py  the origin, and the ways to it: direct, two nghttpx, ssh -R, adit over each carrier
+  subjects.py  the origins, and the ways to them: direct, two nghttpx, ssh -R, adit over each carrier
   ingress.py   real proxies between adit and aditd, from the files of contrib/ingress
   rows.py      what is measured
   load.py      the visitors: wrk, h2load, curl, and those that stop reading
@@ -31,7 +31,8 @@ import rows
 import subjects
 
 VERSION_FLAGS = {"nginx": "-v", "haproxy": "-v", "nghttpx": "--version", "ssh": "-V", "wrk": "-v",
-	"h2load": "--version", "curl": "--version", "openssl": "version", "aditd": "--version", "adit": "--version"}
+	"h2load": "--version", "nghttpd": "--version", "curl": "--version", "openssl": "version", "aditd": "--version",
+	"adit": "--version"}
 TCP_IDLE_BYTES = 16 * load.MB
 # What a quick run lets one body take; a whole gigabyte by thirteen subjects would not be quick.
 QUICK_TRANSFER_SECONDS = 1
@@ -191,11 +192,13 @@ def measure_all(args, bench):
 		if any("openssl" in s.needs for s in run.subjects):
 			bench.make_certificates()
 		bench.origin.start()
+		bench.callee.start()
 		for round_ in range(1, args.rounds + 1):
 			run.round(round_)
 	except KeyboardInterrupt:
 		meta["interrupted"] = True
 	finally:
+		bench.callee.stop()
 		bench.origin.stop()
 	return run.results, meta
 
@@ -224,7 +227,7 @@ def main(argv):
 			return 77
 		if args.quick:
 			bench.transfer_seconds = QUICK_TRANSFER_SECONDS
-		bench.origin = subjects.Origin(bench)
+		bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
 		results, meta = measure_all(args, bench)
 	except procs.Failed as e:
 		say(f"run.sh: {e}")

@@ -17,7 +17,18 @@ from procs import ENVIRONMENT, Failed, Program, run
 START_SECONDS = 10
 NAME = "tunnel.test"
 
-TOOLS = ("nginx", "haproxy", "nghttpx", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "curl", "openssl")
+TOOLS = ("nginx", "haproxy", "nghttpx", "nghttpd", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "nghttp", "curl",
+	"openssl")
+
+
+def host_of(name):
+	"""The Host of the visitors of what is published under that name."""
+	return f"{name}.{NAME}"
+
+
+def h2c_origins(bench):
+	"""The origins that speak HTTP/2 with prior knowledge: name → port."""
+	return {"h2c": bench.origin.h2_port, "grpc": bench.callee.port}
 
 
 class Bench:
@@ -29,7 +40,7 @@ class Bench:
 		for program in ("aditd", "adit"):
 			self.tools[program] = self._built(program, build_dir)
 		self.build_dir = build_dir
-		self.origin = None
+		self.origin = self.callee = None
 		self.transfer_seconds = load.TRANSFER_SECONDS
 
 	@staticmethod
@@ -156,6 +167,32 @@ class Origin:
 			shutil.rmtree(self.temp, ignore_errors=True)
 
 
+class Callee:
+	"""nghttpd as an HTTP/2 origin: answers POST of CALL_PATH as a gRPC server answers a unary call."""
+
+	def __init__(self, bench):
+		self.bench, self.port, self.program = bench, bench.ports.take(), None
+		path = bench.file("calls" + load.CALL_PATH)
+		os.makedirs(os.path.dirname(path))
+		self.message = bench.file("call")
+		for name in (path, self.message):
+			with open(name, "wb") as f:
+				f.write(load.CALL)
+
+	def start(self):
+		b = self.bench
+		if not b.tools["nghttpd"]:
+			return
+		types = b.file("mime.types", "application/grpc grpc\n")
+		self.program = b.program("callee", [b.tools["nghttpd"], "--no-tls", "-a", "127.0.0.1", "-n2", "-d", b.file("calls"),
+			f"--mime-types-file={types}", f"--trailer={load.CALL_TRAILER}", self.port]).start()
+		self.program.wait_listening(self.port, START_SECONDS)
+
+	def stop(self):
+		if self.program:
+			self.program.stop()
+
+
 class Subject:
 	"""One way to the origin. After start(), visitors reach it at `port`; `servers` and `clients` are the programs in
 	the middle, by side: `clients` stand beside the origin and dial out (for nghttpx: the hop next to the origin).
@@ -183,6 +220,10 @@ class Subject:
 	def launch(self):
 		raise NotImplementedError
 
+	def h2c_port(self, _name):
+		"""Where HTTP/2 visitors reach the HTTP/2 origin of that name (see h2c_origins), by its Host."""
+		return self.h2_port
+
 	def programs(self):
 		return self.servers + self.clients + self.ingresses
 
@@ -205,6 +246,9 @@ class Direct(Subject):
 	def launch(self):
 		self.port, self.h2_port = self.bench.origin.port, self.bench.origin.h2_port
 
+	def h2c_port(self, name):
+		return h2c_origins(self.bench)[name]
+
 
 class Nghttpx(Subject):
 	name, title = "nghttpx", "two nghttpx hops, HTTP/2 over TLS between them, one worker each"
@@ -217,7 +261,9 @@ class Nghttpx(Subject):
 		inner = b.ports.take()
 		self.port = b.ports.take()
 		self.clients = [b.program(self.name + "-b", common + [f"--frontend=127.0.0.1,{inner}",
-			f"--backend=127.0.0.1,{b.origin.port}", b.file("server.key"), b.file("server.pem")]).start()]
+			f"--backend=127.0.0.1,{b.origin.port}",
+			*(f"--backend=127.0.0.1,{port};{host_of(name)}/;proto=h2" for name, port in h2c_origins(b).items()),
+			b.file("server.key"), b.file("server.pem")]).start()]
 		self.servers = [b.program(self.name + "-a", common + [f"--frontend=127.0.0.1,{self.port};no-tls",
 			f"--backend=127.0.0.1,{inner};;proto=h2;tls;sni={NAME}", f"--cacert={b.file('ca.pem')}"]).start()]
 
@@ -258,6 +304,7 @@ class Ssh(Subject):
 	def __init__(self, bench):
 		super().__init__(bench)
 		self.made_privsep = False
+		self.h2c_ports = {}
 
 	def keys(self):
 		for name in ("ssh_host", "ssh_user"):
@@ -274,6 +321,8 @@ class Ssh(Subject):
 			self.made_privsep = True
 		sshd_port = b.ports.take()
 		self.port = b.ports.take()
+		self.h2c_ports = {name: b.ports.take() for name in h2c_origins(b)}
+		ways = [(self.port, b.origin.port), *((self.h2c_ports[name], port) for name, port in h2c_origins(b).items())]
 		conf = b.file("sshd_config", SSHD % {"port": sshd_port, "work": b.work, "user": user})
 		with open(b.file("ssh_host.pub"), encoding="ascii") as f:
 			known = b.file("known_hosts", f"[127.0.0.1]:{sshd_port} {f.read()}")
@@ -285,7 +334,10 @@ class Ssh(Subject):
 			"Ciphers=aes128-gcm@openssh.com", "Compression=no", "LogLevel=ERROR")
 		self.clients = [b.program("ssh", [b.tools["ssh"], "-F", "/dev/null", "-N", "-T", "-p", sshd_port,
 			"-i", b.file("ssh_user"), *(w for o in options for w in ("-o", o)),
-			"-R", f"127.0.0.1:{self.port}:127.0.0.1:{b.origin.port}", f"{user}@127.0.0.1"]).start()]
+			*(w for near, far in ways for w in ("-R", f"127.0.0.1:{near}:127.0.0.1:{far}")), f"{user}@127.0.0.1"]).start()]
+
+	def h2c_port(self, name):
+		return self.h2c_ports[name]
 
 	def stop(self):
 		super().stop()
@@ -311,10 +363,21 @@ tokens:
 """
 
 
+ADIT = """\
+server: https://127.0.0.1:%(tunnels)d
+server_name: %(domain)s
+ca: %(work)s/ca.pem
+state_dir: %(work)s/%(name)s.state
+carrier: %(carrier)s
+log_format: json
+tunnels:
+"""
+
+
 class Adit(Subject):
 	name, title = "adit", "aditd and adit, carrier direct over TLS"
 	needs = ("aditd", "adit", "openssl")
-	carrier, ingress = "direct", None
+	carrier, ingress, published = "direct", None, 0
 
 	def missing(self):
 		gone = [p for p in ("aditd", "adit") if not self.bench.tools[p]]
@@ -335,10 +398,13 @@ class Adit(Subject):
 			proxy = ingress.program(b, self.name, self.ingress, NAME, tunnels, self.port).start()
 			self.ingresses = [proxy]
 			proxy.wait_listening(tunnels, START_SECONDS)
-		client = b.program(f"{self.name}.adit", [b.tools["adit"], "http", f"127.0.0.1:{b.origin.port}", "--name", "shop",
-			"--server", f"https://127.0.0.1:{tunnels}", "--server-name", NAME, "--ca", b.file("ca.pem"),
-			"--carrier", self.carrier, "--log-format", "json"],
-			env={"ADIT_TOKEN": token, "XDG_STATE_HOME": b.file(f"{self.name}.state")}).start()
+		origins = {"shop": f"http://127.0.0.1:{b.origin.port}",
+			**{name: f"h2c://127.0.0.1:{port}" for name, port in h2c_origins(b).items()}}
+		self.published = len(origins)
+		conf = b.file(f"{self.name}.adit.yaml", ADIT % {"tunnels": tunnels, "domain": NAME, "work": b.work,
+			"name": self.name, "carrier": self.carrier}
+			+ "".join(f"  - {{ name: {name}, origin: \"{origin}\" }}\n" for name, origin in origins.items()))
+		client = b.program(f"{self.name}.adit", [b.tools["adit"], "start", "-c", conf], env={"ADIT_TOKEN": token}).start()
 		self.clients = [client]
 		client.wait_for('"published"', START_SECONDS)
 
@@ -348,7 +414,7 @@ class Adit(Subject):
 		for client in self.clients:
 			records = [json.loads(line) for line in client.lines()[:-1] if line.startswith("{")]
 			taken = [r["carrier"] for r in records if r.get("event") == "published"]
-			if taken != [self.carrier]:
+			if taken != [self.carrier] * self.published:
 				raise Failed(f"wanted one link over {self.carrier}, there were: {', '.join(taken) or 'none'}")
 
 

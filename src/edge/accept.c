@@ -20,6 +20,12 @@ void acceptor_release(void *arg)
 	free(t);
 }
 
+void acceptor_unpublish(struct tunnel *t)
+{
+	registry_remove(t->acceptor->o.registry, t->session);
+	ports_leave(t->acceptor->o.ports, t->session);
+}
+
 void acceptor_drop(struct tunnel *t, int err)
 {
 	struct acceptor *a = t->acceptor;
@@ -28,7 +34,7 @@ void acceptor_drop(struct tunnel *t, int err)
 	timer_stop(&t->timer);
 	stream_free(&t->stream);
 	if (t->session) {
-		registry_remove(a->o.registry, t->session);
+		acceptor_unpublish(t);
 		session_free(&t->session, err);
 	}
 	task_post_free(a->loop, &t->free);
@@ -226,7 +232,7 @@ static void judge_again(struct tunnel *t)
 	if (token && !lost)
 		return;
 	if (lost)
-		snprintf(reason, sizeof(reason), "the token \"%s\" may no longer claim the name \"%s\"", token->name, lost);
+		snprintf(reason, sizeof(reason), "the token \"%s\" may no longer publish \"%s\"", token->name, lost);
 	if (t->session)
 		session_close(t->session, 403, reason, ADIT_ERR_FORBIDDEN);
 	else if (!t->closing)

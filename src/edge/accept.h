@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "edge/ports.h"
 #include "edge/registry.h"
 #include "h2/budget.h"
 #include "io/stream.h"
@@ -36,6 +37,7 @@ struct acceptor;
 
 struct acceptor_options {
 	struct registry *registry;
+	struct ports *ports;
 	const struct conf_server *conf; /* see acceptor_set_conf */
 	const char *published;          /* URL with NAME in it, for WELCOME; borrowed */
 	struct budget *budget;

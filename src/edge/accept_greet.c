@@ -73,14 +73,21 @@ void acceptor_write_url(const struct acceptor *a, const char *name, char *out, s
 /* ---- HELLO */
 
 bool acceptor_judge_name(struct tunnel *t, const struct conf_token *token, const struct wire_hello *h,
-                       struct wire_tunnel *w, struct refusal *no)
+                         struct wire_tunnel *w, struct refusal *no)
 {
+	uint16_t number;
+
 	if (!w->name[0])
 		return wire_random_name(w->label, t->token, h->client_key, w->name) == 0;
 	if (auth_name(token, w->name))
 		return true;
 	no->code = 403;
-	snprintf(no->text, sizeof(no->text), "the token \"%s\" may not claim the name \"%s\"", token->name, w->name);
+	if (conf_port_of_name(w->name, &number) && number)
+		snprintf(no->text, sizeof(no->text), "the token \"%s\" may not publish port %u", token->name, (unsigned)number);
+	else if (conf_port_of_name(w->name, &number))
+		snprintf(no->text, sizeof(no->text), "the token \"%s\" may not publish any port", token->name);
+	else
+		snprintf(no->text, sizeof(no->text), "the token \"%s\" may not claim the name \"%s\"", token->name, w->name);
 	return false;
 }
 
@@ -101,23 +108,83 @@ static int keep_names(struct tunnel *t, const struct wire_welcome *w)
 	return at ? 0 : ADIT_ERR_NOMEM;
 }
 
-static bool publish(struct tunnel *t, const struct wire_welcome *w, struct refusal *no)
+static bool publish_name(struct tunnel *t, const char *name, struct refusal *no)
+{
+	struct acceptor *a = t->acceptor;
+	int err = registry_add(a->o.registry, name, t->token, t->session);
+
+	if (err == ADIT_ERR_LIMIT && acceptor_make_room(a, t->token, name))
+		err = registry_add(a->o.registry, name, t->token, t->session);
+	if (!err)
+		return true;
+	no->code = err == ADIT_ERR_CONFLICT ? 409 : 503;
+	if (err == ADIT_ERR_CONFLICT)
+		snprintf(no->text, sizeof(no->text), "the name \"%s\" is taken by another token", name);
+	else
+		snprintf(no->text, sizeof(no->text), "the name \"%s\" is shared by %d links already", name, REGISTRY_SHARE_MAX);
+	return false;
+}
+
+/* Which port, when any will do: the same adit gets the same one again, if that is free. */
+static uint32_t port_seed(const struct tunnel *t, const struct wire_hello *h, const char *label)
+{
+	char name[HANDSHAKE_NAME_MAX + 1];
+	uint32_t seed = 0;
+
+	if (wire_random_name(label, t->token, h->client_key, name) == 0)
+		for (const char *p = name; *p; p++)
+			seed = seed * 31 + (uint8_t)*p;
+	return seed;
+}
+
+static bool port_refused(uint16_t number, int err, struct refusal *no)
+{
+	char which[sizeof("port 65535")] = "a port";
+
+	if (number)
+		snprintf(which, sizeof(which), "port %u", (unsigned)number);
+	no->code = err == ADIT_ERR_CONFLICT ? 409 : err == ADIT_ERR_FORBIDDEN ? 403 : 503;
+	if (err == ADIT_ERR_CONFLICT && number)
+		snprintf(no->text, sizeof(no->text), "%s of the server is in use by something else", which);
+	else if (err == ADIT_ERR_CONFLICT)
+		snprintf(no->text, sizeof(no->text), "all ports that the token may publish are in use");
+	else if (err == ADIT_ERR_FORBIDDEN)
+		snprintf(no->text, sizeof(no->text), "the server's system does not let aditd listen at %s", which);
+	else
+		snprintf(no->text, sizeof(no->text), "the server cannot listen at %s: %s", which, err_text(err));
+	return false;
+}
+
+/* Opens the port of that name, after the registry has said whose it is; a name for any port becomes one for that. */
+static bool publish_port(struct tunnel *t, const struct conf_token *token, const struct wire_hello *h,
+                         struct wire_tunnel *w, struct refusal *no)
+{
+	struct ports *ports = t->acceptor->o.ports;
+	uint16_t wanted, number;
+	int err;
+
+	if (!conf_port_of_name(w->name, &wanted))
+		return publish_name(t, w->name, no);
+	if (wanted) {
+		if (!publish_name(t, w->name, no))
+			return false;
+		err = ports_open(ports, wanted, t->session);
+		return !err || port_refused(wanted, err, no);
+	}
+	err = ports_open_any(ports, token, port_seed(t, h, w->label), t->session, &number);
+	if (err)
+		return port_refused(0, err, no);
+	conf_port_name(number, w->name);
+	return publish_name(t, w->name, no);
+}
+
+static bool publish(struct tunnel *t, const struct conf_token *token, const struct wire_hello *h, struct wire_welcome *w,
+                    struct refusal *no)
 {
 	for (size_t i = 0; i < w->tunnel_count; i++) {
-		int err = registry_add(t->acceptor->o.registry, w->tunnels[i].name, t->token, t->session);
-
-		if (err == ADIT_ERR_LIMIT && acceptor_make_room(t->acceptor, t->token, w->tunnels[i].name))
-			err = registry_add(t->acceptor->o.registry, w->tunnels[i].name, t->token, t->session);
-		if (!err)
-			continue;
-		registry_remove(t->acceptor->o.registry, t->session);
-		no->code = err == ADIT_ERR_CONFLICT ? 409 : 503;
-		if (err == ADIT_ERR_CONFLICT)
-			snprintf(no->text, sizeof(no->text), "the name \"%s\" is taken by another token", w->tunnels[i].name);
-		else
-			snprintf(no->text, sizeof(no->text), "the name \"%s\" is shared by %d links already", w->tunnels[i].name,
-			         REGISTRY_SHARE_MAX);
-		return false;
+		if (!publish_port(t, token, h, &w->tunnels[i], no))
+			return false;
+		acceptor_write_url(t->acceptor, w->tunnels[i].name, w->tunnels[i].url, sizeof(w->tunnels[i].url));
 	}
 	return true;
 }
@@ -172,15 +239,14 @@ static void welcome(struct tunnel *t, const struct conf_token *token, const stru
 	for (size_t i = 0; ok && i < h->tunnel_count; i++) {
 		w->tunnels[i] = h->tunnels[i];
 		ok = acceptor_judge_name(t, token, h, &w->tunnels[i], &no);
-		acceptor_write_url(t->acceptor, w->tunnels[i].name, w->tunnels[i].url, sizeof(w->tunnels[i].url));
 	}
 	w->tunnel_count = h->tunnel_count;
 	if (ok)
 		t->session = session_new(t->acceptor->loop, &o);
-	ok = ok && t->session && keep_names(t, w) == 0 && publish(t, w, &no) && send_welcome(t, w) == 0;
+	ok = ok && t->session && publish(t, token, h, w, &no) && keep_names(t, w) == 0 && send_welcome(t, w) == 0;
 	if (!ok) {
 		if (t->session)
-			registry_remove(t->acceptor->o.registry, t->session);
+			acceptor_unpublish(t);
 		session_free(&t->session, ADIT_ERR_LINK_LOST);
 		acceptor_refuse(t, no.code, no.text);
 		return;

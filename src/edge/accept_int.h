@@ -60,6 +60,8 @@ extern const struct session_events acceptor_session_events;
 
 void acceptor_release(void *tunnel);
 void acceptor_drop(struct tunnel *t, int err);
+/** Takes its session out of every name and port that it has. */
+void acceptor_unpublish(struct tunnel *t);
 void acceptor_on_detached_timer(struct tunnel *t);
 /** The link that lives under that id, NULL when there is none. */
 struct tunnel *acceptor_link(const struct acceptor *a, const char *link_id);

@@ -8,6 +8,7 @@
 #include "carrier/carrier.h"
 #include "edge/admit.h"
 #include "edge/auth.h"
+#include "edge/door.h"
 #include "edge/edge_h1.h"
 #include "edge/edge_h2.h"
 #include "edge/endpoint.h"
@@ -36,6 +37,7 @@ struct edge {
 	struct list greetings;   /* connections whose protocol is still to be seen */
 	struct list visitors;    /* HTTP/1.1 */
 	struct list h2_visitors;
+	struct list doors;       /* at published ports */
 	unsigned count;          /* all of them */
 	struct hold hold;
 	struct admit admit;
@@ -199,23 +201,47 @@ static void update_full(struct edge *e)
 	e->o.full(e->o.owner, full);
 }
 
-/* Ends the connection that has been without a request for longest: who only holds connections open locks nobody out.
- * Those with a request that are met on the way move behind, so that the next look begins elsewhere. */
+static uint64_t h1_idle_since(struct list *node)
+{
+	return edge_h1_idle_since(edge_h1_of_node(node));
+}
+
+static uint64_t h2_idle_since(struct list *node)
+{
+	return edge_h2_idle_since(edge_h2_of_node(node));
+}
+
+/* Since when the first of them is idle, 0 when none of EDGE_EVICT_LOOK is. Those with a request that are met on the
+ * way move behind, so that the next look begins elsewhere. */
+static uint64_t first_idle(struct list *visitors, uint64_t (*idle_since)(struct list *node))
+{
+	for (unsigned look = EDGE_EVICT_LOOK; look && !list_empty(visitors); look--) {
+		struct list *node = visitors->next;
+		uint64_t since = idle_since(node);
+
+		if (since)
+			return since;
+		list_remove(node);
+		list_append(visitors, node);
+	}
+	return 0;
+}
+
+/* Ends a connection that is without a request: who only holds connections open locks nobody out. Of the oldest of
+ * HTTP/1.1 and of HTTP/2 it is the one that has been so for longer. */
 static bool evict_one(struct edge *e)
 {
-	unsigned look = EDGE_EVICT_LOOK;
+	uint64_t h1, h2;
 
 	if (greet_evict(&e->greetings))
 		return true;
-	while (look-- && !list_empty(&e->visitors)) {
-		struct list *node = e->visitors.next;
-
-		if (edge_h1_evict(edge_h1_of_node(node)))
-			return true;
-		list_remove(node);
-		list_append(&e->visitors, node);
-	}
-	return false;
+	h1 = first_idle(&e->visitors, h1_idle_since);
+	h2 = first_idle(&e->h2_visitors, h2_idle_since);
+	if (h2 && (!h1 || h2 < h1))
+		edge_h2_evict(edge_h2_of_node(e->h2_visitors.next));
+	else if (h1)
+		edge_h1_evict(edge_h1_of_node(e->visitors.next));
+	return h1 || h2;
 }
 
 void edge_starved(void *arg)
@@ -262,16 +288,24 @@ static void on_h2_closed(void *owner, struct edge_h2 *c)
 	one_less(owner);
 }
 
-static void on_refused(void *owner, struct edge_h1 *c, int err)
+static void log_refused(struct edge *e, const struct stream *s, int err)
 {
-	struct edge *e = owner;
-
-	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", edge_h1_stream(c)->peer.ip),
-	          KV_I64("status", err_status(err)), KV_Z("error", err_text(err)));
+	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", s->peer.ip), KV_I64("status", err_status(err)),
+	          KV_Z("error", err_text(err)));
 }
 
-static const struct edge_h1_events h1_events = {on_h1_request, on_refused, on_h1_closed};
-static const struct edge_h2_events h2_events = {on_h2_request, on_h2_closed};
+static void on_h1_refused(void *owner, struct edge_h1 *c, int err)
+{
+	log_refused(owner, edge_h1_stream(c), err);
+}
+
+static void on_h2_refused(void *owner, struct edge_h2 *c, int err)
+{
+	log_refused(owner, edge_h2_stream(c), err);
+}
+
+static const struct edge_h1_events h1_events = {on_h1_request, on_h1_refused, on_h1_closed};
+static const struct edge_h2_events h2_events = {on_h2_request, on_h2_refused, on_h2_closed};
 
 static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
 {
@@ -302,13 +336,18 @@ static void on_greeting_gone(void *arg)
 	one_less(arg);
 }
 
+/* Before a newcomer is among them. */
+static void make_room(struct edge *e)
+{
+	if (!e->draining && e->count + 1 >= e->o.conf->max_visitors)
+		evict_one(e);
+}
+
 void edge_accept(void *arg, struct stream *s)
 {
 	struct edge *e = arg;
 
-	/* before the newcomer is among them */
-	if (!e->draining && e->count + 1 >= e->o.conf->max_visitors)
-		evict_one(e);
+	make_room(e);
 	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
@@ -316,6 +355,57 @@ void edge_accept(void *arg, struct stream *s)
 	e->count++;
 	update_full(e);
 }
+
+/* ---- published ports */
+
+static void on_door_closed(void *owner, struct door *d)
+{
+	(void)d;
+	one_less(owner);
+}
+
+static void ask(struct edge *e, struct door *d, const char *visitor, const char *name)
+{
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false};
+	struct exchange *x = exchange_new(&o, door_half(d));
+	struct head h;
+	int err;
+
+	if (!x) {
+		door_free(&d);
+		one_less(e);
+		return;
+	}
+	head_init(&h);
+	err = door_request(d, e->o.conf->domain, name, &h);
+	exchange_name(x, name);
+	door_start(d);
+	if (err)
+		exchange_fail(x, &h, false, err);
+	else
+		exchange_begin(x, &h, false);
+	head_free(&h);
+}
+
+void edge_accept_port(struct edge *e, struct stream *s, const char *name)
+{
+	char visitor[ADDRESS_TEXT_MAX];
+	struct door *d;
+
+	snprintf(visitor, sizeof(visitor), "%s", s->peer.ip);
+	make_room(e);
+	d = e->draining > EDGE_DRAIN_PATIENT ? NULL : door_new(e->loop, s, on_door_closed, e);
+	if (!d) {
+		stream_free(&s);
+		return;
+	}
+	list_append(&e->doors, door_node(d));
+	e->count++;
+	update_full(e);
+	ask(e, d, visitor, name);
+}
+
+/* ---- life */
 
 struct edge *edge_new(struct loop *l, const struct edge_options *o)
 {
@@ -334,6 +424,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
+	list_init(&e->doors);
 	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);
 	timer_init(&e->again, l, look_again, e);
@@ -357,6 +448,11 @@ void edge_free(struct edge **ep)
 		struct edge_h2 *c = edge_h2_of_node(e->h2_visitors.next);
 
 		edge_h2_free(&c);
+	}
+	while (!list_empty(&e->doors)) {
+		struct door *d = door_of_node(e->doors.next);
+
+		door_free(&d);
 	}
 	greet_drop_all(&e->greetings);
 	poll_table_clear(&e->endpoint.polls);

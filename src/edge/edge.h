@@ -1,7 +1,7 @@
 /* edge: the visitor-facing half of aditd: takes connections in, sends each request to its tunnel, and hands what is
  * addressed to the tunnel's own endpoints to accept.
  * Layer edge.
- * Invariants: a request is routed by its host only; under a tunnel's name every path belongs to its origin; without a
+ * Invariants: a request is routed by its host only, a connection to a published port by that; under a tunnel's name every path belongs to its origin; without a
  * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, the one that has been without a
  * request for longest goes, and only when none is without, nobody else comes in.
  */
@@ -37,6 +37,9 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf);
 
 /** A connection that a listener accepted; takes it over. `arg` is the edge (a listener_accept_fn). */
 void edge_accept(void *arg, struct stream *s);
+
+/** A connection to the published port of that name ("tcp:5432"); takes it over. */
+void edge_accept_port(struct edge *e, struct stream *s, const char *name);
 
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);

@@ -154,6 +154,7 @@ void edge_h1_go(struct edge_h1 *c, enum edge_h1_state to)
 	if (to == H1C_IDLE) {
 		c->request_ended = c->response_begun = c->response_ended = c->upgrade = c->bodyless = false;
 		c->credit = 0;
+		c->idle_since = loop_ms(c->loop);
 	}
 	edge_h1_watch(c, true);
 }
@@ -457,6 +458,7 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
 	c->hand_over = (struct task){.run = hand_over, .arg = c};
 	timer_init(&c->timer, l, on_timer, c);
 	c->wait = H1C_WAIT_IDLE;
+	c->idle_since = loop_ms(l);
 	timer_set(&c->timer, EDGE_H1_HEAD_MS); /* shorter than between requests; a TLS handshake is in it */
 	stream_own(s, &stream_handler, c);
 	if (first && first->len) {
@@ -483,7 +485,7 @@ void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)
 	 * word */
 	if (c->state == H1C_IDLE && !c->in.len)
 		edge_h1_linger(c);
-	else if (how == EDGE_DRAIN_ALL)
+	else if (how == EDGE_DRAIN_ALL && edge_h1_idle_since(c))
 		edge_h1_evict(c);
 }
 
@@ -500,14 +502,16 @@ bool edge_h1_may_ask(const struct edge_h1 *c)
 	}
 }
 
-bool edge_h1_evict(struct edge_h1 *c)
+uint64_t edge_h1_idle_since(const struct edge_h1 *c)
 {
 	bool between = c->state == H1C_IDLE || c->state == H1C_HEAD;
 
-	if (!between || c->out.len || c->in.len || stream_unsent(c->stream))
-		return false;
+	return between && !c->out.len && !c->in.len && !stream_unsent(c->stream) ? c->idle_since : 0;
+}
+
+void edge_h1_evict(struct edge_h1 *c)
+{
 	edge_h1_close(c, ADIT_ERR_SHUTDOWN);
-	return true;
 }
 
 struct half *edge_h1_half(struct edge_h1 *c)

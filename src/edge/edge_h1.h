@@ -71,8 +71,10 @@ void edge_h1_drain(struct edge_h1 *c, enum edge_drain how);
 bool edge_h1_may_ask(const struct edge_h1 *c);
 /** From within `request`: the request is one of a carrier's that has many. */
 void edge_h1_carry(struct edge_h1 *c);
-/** Ends it if it has no request under way, and its last answer is written; true when it did. */
-bool edge_h1_evict(struct edge_h1 *c);
+/** Since when it has no request, on the loop's clock; 0 when it has one, or its last answer is not written. */
+uint64_t edge_h1_idle_since(const struct edge_h1 *c);
+/** Ends one that has no request; `closed` is called. */
+void edge_h1_evict(struct edge_h1 *c);
 
 struct half *edge_h1_half(struct edge_h1 *c);
 const struct stream *edge_h1_stream(const struct edge_h1 *c);

@@ -8,6 +8,25 @@
 #include "http/judge.h"
 #include "http/page.h"
 
+/** What is waited for, each with a deadline of its own; one timer serves them all. */
+enum edge_h2_wait {
+	H2C_FIRST,   /* the first request */
+	H2C_BLOCK,   /* the end of a field block */
+	H2C_UNSENT,  /* the socket, to take more */
+	H2C_IDLE,    /* another request */
+	H2C_STREAMS, /* the next look at the streams */
+	H2C_NOTICE,  /* what was on its way when the end was announced */
+	H2C_LINGER,  /* the visitor's end */
+	H2C_WAITS
+};
+
+static const uint32_t wait_ms[H2C_WAITS] = {
+	EDGE_H2_FIRST_MS, EDGE_H2_BLOCK_MS, EDGE_H2_STALL_MS, EDGE_H2_IDLE_MS, EDGE_H2_LOOK_MS, EDGE_H2_NOTICE_MS,
+	EDGE_H2_LINGER_MS,
+};
+
+static const struct h2_patience patience = {EDGE_H2_BODY_MS, EDGE_H2_BODY_MIN, EDGE_H2_STALL_MS};
+
 struct edge_h2 {
 	struct loop *loop;
 	const struct edge_h2_events *events;
@@ -16,13 +35,73 @@ struct edge_h2 {
 	struct h2 *h2;
 	struct h2_pump pump;
 	struct budget budget;
-	struct timer timer, notice;
+	struct timer timer;
+	uint64_t since[H2C_WAITS]; /* 0: it is not waited for */
+	uint32_t block;            /* h2's number of the field block that is waited for */
+	uint64_t written;          /* by the pump, when that was last looked at */
 	struct task free;
 	bool closed, draining, used;
 	bool last_said; /* no more requests are looked at */
+	bool failed;    /* when what h2 says about that is written it ends */
 	bool lingers;   /* all is said */
 	bool carries;
 };
+
+/* ---- deadlines */
+
+static void await(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	if (!c->since[what])
+		c->since[what] = loop_ms(c->loop);
+}
+
+static void arrived(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	c->since[what] = 0;
+}
+
+static uint64_t due(const struct edge_h2 *c, enum edge_h2_wait what)
+{
+	return c->since[what] ? c->since[what] + wait_ms[what] : UINT64_MAX;
+}
+
+static void set_timer(struct edge_h2 *c)
+{
+	uint64_t now = loop_ms(c->loop), first = UINT64_MAX;
+
+	for (int i = 0; i < H2C_WAITS; i++)
+		first = due(c, i) < first ? due(c, i) : first;
+	if (first == UINT64_MAX)
+		timer_clear(&c->timer);
+	else
+		timer_set(&c->timer, first > now ? first - now : 0);
+}
+
+/* Nothing that comes meanwhile puts a deadline off; only what was waited for ends it. */
+static void watch(struct edge_h2 *c)
+{
+	uint32_t block = h2_block(c->h2);
+
+	if (block != c->block)
+		arrived(c, H2C_BLOCK);
+	c->block = block;
+	if (block)
+		await(c, H2C_BLOCK);
+	if (!c->pump.out.len || c->pump.written != c->written)
+		arrived(c, H2C_UNSENT);
+	c->written = c->pump.written;
+	if (c->pump.out.len)
+		await(c, H2C_UNSENT);
+	if (h2_open(c->h2)) {
+		arrived(c, H2C_IDLE);
+		await(c, H2C_STREAMS);
+	} else {
+		arrived(c, H2C_STREAMS);
+		if (c->used)
+			await(c, H2C_IDLE);
+	}
+	set_timer(c);
+}
 
 /* ---- the end */
 
@@ -41,7 +120,6 @@ static void stop(struct edge_h2 *c)
 	c->closed = true;
 	list_remove(&c->node);
 	timer_stop(&c->timer);
-	timer_stop(&c->notice);
 	h2_pump_stop(&c->pump);
 	task_post_free(c->loop, &c->free);
 }
@@ -63,42 +141,39 @@ void edge_h2_free(struct edge_h2 **cp)
 		stop(c);
 }
 
-static void set_deadline(struct edge_h2 *c)
-{
-	if (c->pump.out.len)
-		timer_set(&c->timer, EDGE_H2_STALL_MS);
-	else if (h2_open(c->h2))
-		timer_clear(&c->timer);
-	else if (c->used)
-		timer_set(&c->timer, EDGE_H2_IDLE_MS);
-}
-
 /* ---- the pump's events */
 
 /* Our last word is written: it must arrive before the connection goes. */
 static void linger(struct edge_h2 *c)
 {
 	c->lingers = true;
+	memset(c->since, 0, sizeof(c->since));
+	await(c, H2C_LINGER);
 	stream_finish(c->pump.stream);
 	h2_pump_quiet(&c->pump);
-	timer_set(&c->timer, EDGE_H2_LINGER_MS);
+	set_timer(c);
+}
+
+/* h2 has found a fault, or we have: a GOAWAY says so, and what still comes is not looked at. */
+static void fail(struct edge_h2 *c)
+{
+	c->failed = true;
+	await(c, H2C_LINGER); /* that long it may take to write our last word, too */
+	h2_abort_all(c->h2, ADIT_ERR_ABANDONED);
 }
 
 static void on_flushed(void *owner)
 {
 	struct edge_h2 *c = owner;
-	bool written = !c->pump.out.len;
 
 	if (c->lingers)
 		return;
-	if (written && c->pump.failed) { /* its GOAWAY is out */
-		stream_finish(c->pump.stream);
-		close_now(c);
-	} else if (written && c->last_said && !h2_open(c->h2)) {
+	if (c->pump.failed && !c->failed)
+		fail(c);
+	if (!c->pump.out.len && (c->failed || (c->last_said && !h2_open(c->h2))))
 		linger(c);
-	} else {
-		set_deadline(c);
-	}
+	else
+		watch(c);
 }
 
 static void on_ended(void *owner, int err, const char *detail)
@@ -110,23 +185,64 @@ static void on_ended(void *owner, int err, const char *detail)
 
 static const struct h2_pump_events pump_events = {NULL, on_flushed, on_ended};
 
-static void on_timer(void *arg)
+/* Announces the end to a connection without a request; to one that was told already it is the end. */
+static void end_idle(struct edge_h2 *c)
 {
-	struct edge_h2 *c = arg;
-
-	if (!c->pump.out.len && !h2_open(c->h2) && !c->draining)
-		edge_h2_drain(c, EDGE_DRAIN_ALL);
-	else
+	arrived(c, H2C_FIRST);
+	arrived(c, H2C_IDLE);
+	if (c->draining)
 		close_now(c);
+	else
+		edge_h2_drain(c, EDGE_DRAIN_ALL);
 }
 
-static void on_notice(void *arg)
+static void say_last(struct edge_h2 *c)
 {
-	struct edge_h2 *c = arg;
-
+	arrived(c, H2C_NOTICE);
 	c->last_said = true;
 	h2_goaway_last(c->h2);
 	h2_pump_wake(&c->pump);
+}
+
+static void look(struct edge_h2 *c)
+{
+	arrived(c, H2C_STREAMS);
+	h2_look(c->h2, &patience, loop_ms(c->loop));
+}
+
+static void on_due(struct edge_h2 *c, enum edge_h2_wait what)
+{
+	switch (what) {
+	case H2C_FIRST:
+	case H2C_IDLE:
+		end_idle(c);
+		break;
+	case H2C_BLOCK:
+		arrived(c, H2C_BLOCK);
+		h2_fail(c->h2, ADIT_ERR_SLOW);
+		break;
+	case H2C_STREAMS:
+		look(c);
+		break;
+	case H2C_NOTICE:
+		say_last(c);
+		break;
+	default: /* H2C_UNSENT, H2C_LINGER */
+		close_now(c);
+		break;
+	}
+}
+
+static void on_timer(void *arg)
+{
+	struct edge_h2 *c = arg;
+	uint64_t now = loop_ms(c->loop);
+
+	for (int i = 0; i < H2C_WAITS && !c->closed; i++)
+		if (due(c, i) <= now)
+			on_due(c, i);
+	if (!c->closed && !c->lingers)
+		watch(c);
 }
 
 /* ---- h2's events */
@@ -174,9 +290,12 @@ static int join_cookies(struct head *h)
 	return err;
 }
 
-static void answer_error(struct h2_stream *s, int err, const char *detail)
+static void answer_error(struct edge_h2 *c, struct h2_stream *s, int err, const char *detail)
 {
 	struct page *p = malloc(sizeof(*p));
+
+	if (c->events->refused)
+		c->events->refused(c->owner, c, err);
 
 	if (p && page_error(p, err, PAGE_HOP_SERVER, detail, STR("")) == 0) {
 		page_reply(p, h2_stream_half(s), false);
@@ -185,12 +304,17 @@ static void answer_error(struct h2_stream *s, int err, const char *detail)
 	free(p);
 }
 
+static void note_use(struct edge_h2 *c)
+{
+	c->used = true;
+	arrived(c, H2C_FIRST);
+	arrived(c, H2C_IDLE);
+}
+
 static void h2_refused(void *owner, struct h2_stream *s, int err)
 {
-	struct edge_h2 *c = owner;
-
-	c->used = true;
-	answer_error(s, err, NULL);
+	note_use(owner);
+	answer_error(owner, s, err, NULL);
 }
 
 static void h2_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
@@ -201,10 +325,9 @@ static void h2_request(void *owner, struct h2_stream *s, const struct head *h, b
 	const char *detail;
 	int err = judge_request(head, &detail);
 
-	c->used = true;
-	timer_clear(&c->timer);
+	note_use(c);
 	if (err)
-		answer_error(s, err, detail);
+		answer_error(c, s, err, detail);
 	else if (join_cookies(head) == 0)
 		c->events->request(c->owner, c, h2_stream_half(s), head, bodyless);
 }
@@ -242,8 +365,8 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 		return NULL;
 	}
 	timer_init(&c->timer, l, on_timer, c);
-	timer_init(&c->notice, l, on_notice, c);
-	timer_set(&c->timer, EDGE_H2_FIRST_MS);
+	await(c, H2C_FIRST);
+	set_timer(c);
 	h2_pump_init(&c->pump, l, c->h2, &pump_events, c);
 	h2_pump_start(&c->pump, s);
 	while (first && !c->closed && buf_iov(first, &v, 1) == 1) {
@@ -270,8 +393,23 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 		return;
 	c->draining = true;
 	h2_goaway(c->h2);
-	timer_set(&c->notice, EDGE_H2_NOTICE_MS);
+	await(c, H2C_NOTICE);
+	set_timer(c);
 	h2_pump_wake(&c->pump);
+}
+
+uint64_t edge_h2_idle_since(const struct edge_h2 *c)
+{
+	if (h2_open(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
+		return 0;
+	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
+}
+
+void edge_h2_evict(struct edge_h2 *c)
+{
+	h2_goaway_last(c->h2);
+	h2_pump_last(&c->pump);
+	close_now(c);
 }
 
 bool edge_h2_may_ask(const struct edge_h2 *c)

@@ -1,7 +1,8 @@
 /* edge_h2: one HTTP/2 connection to us (TLS ALPN h2, or prior knowledge on a plain listener): its streams are the asking
  * halves of exchanges.
  * Layer edge; h2/ does the protocol and moves the bytes, this is the connection's life.
- * Invariant: granted windows are bounded by the connection's budget and the process's.
+ * Invariants: granted windows are bounded by the connection's budget and the process's; whatever the visitor lets us
+ * wait for has a deadline that nothing else puts off.
  */
 #ifndef ADIT_EDGE_EDGE_H2_H
 #define ADIT_EDGE_EDGE_H2_H
@@ -19,18 +20,27 @@
 #define EDGE_H2_IDLE_MS 180000
 /** From the connection to its first request. */
 #define EDGE_H2_FIRST_MS 10000
+/** From a field block's first byte to its last; absolute. Nothing else can come on the connection meanwhile. */
+#define EDGE_H2_BLOCK_MS EDGE_H1_HEAD_MS
+/** A request body's least rate, of each stream. */
+#define EDGE_H2_BODY_MS EDGE_H1_BODY_MS
+#define EDGE_H2_BODY_MIN EDGE_H1_BODY_MIN
+/** With response data unread by the visitor: of one stream, or all that the socket takes. */
+#define EDGE_H2_STALL_MS EDGE_H1_STALL_MS
+/** Between two looks at the streams: so much later than their deadlines they are given up, at most twice. */
+#define EDGE_H2_LOOK_MS 2000
 /** From the GOAWAY that announces the end to the one that names the last request: more than a round trip. */
 #define EDGE_H2_NOTICE_MS 1000
 /** Reading on behind our last word, until the visitor closes: a RST could destroy it. */
 #define EDGE_H2_LINGER_MS 2000
-/** With data unread by the visitor. */
-#define EDGE_H2_STALL_MS 300000
 
 struct edge_h2;
 
 struct edge_h2_events {
 	/* A request's head. Link a half to `asking` before returning, or it is refused. `h` may be edited. */
 	void (*request)(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless);
+	/* A request that was refused by an answer of our own, for the log. May be NULL. */
+	void (*refused)(void *owner, struct edge_h2 *c, int err);
 	/* It is gone; the owner forgets it. */
 	void (*closed)(void *owner, struct edge_h2 *c);
 };
@@ -43,6 +53,10 @@ void edge_h2_free(struct edge_h2 **c);
 /** GOAWAY: what runs and what is on its way is answered, then it closes. One that carries is spared, until
  *  EDGE_DRAIN_ALL. */
 void edge_h2_drain(struct edge_h2 *c, enum edge_drain how);
+/** Since when it has no request, on the loop's clock; 0 when it has one, has something unsent, or carries. */
+uint64_t edge_h2_idle_since(const struct edge_h2 *c);
+/** GOAWAY, and the end at once; `closed` is called. For one that has no request. */
+void edge_h2_evict(struct edge_h2 *c);
 /** May a visitor bring one more request on it? */
 bool edge_h2_may_ask(const struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */

@@ -82,20 +82,36 @@ static void on_timer(void *arg)
 	give_up(arg, "the new process did not get ready in time");
 }
 
+/* A letter for each, with its descriptor. */
+static int send_some(struct handover *h, const struct handed_socket *at, unsigned count)
+{
+	char letters[HANDED_MESSAGE_MAX];
+	int fds[HANDED_MESSAGE_MAX];
+
+	for (unsigned i = 0; i < count; i++) {
+		fds[i] = at[i].fd;
+		letters[i] = at[i].owns_path ? 'o' : '-';
+	}
+	return tcp_send_descriptors(h->stream, letters, count, fds, count);
+}
+
 static int send_sockets(struct handover *h)
 {
 	struct handed set = {.count = 0};
-	char line[sizeof(TAKEOVER_SOCKETS) + HANDED_MAX + 1] = TAKEOVER_SOCKETS;
-	int fds[HANDED_MAX];
-	size_t n = strlen(line);
+	unsigned sent = 0;
 	int err = h->events->give(h->owner, &set);
 
-	for (unsigned i = 0; !err && i < set.count; i++) {
-		fds[i] = set.at[i].fd;
-		line[n++] = set.at[i].owns_path ? 'o' : '-';
+	if (!err && !send_all(h, TAKEOVER_SOCKETS, strlen(TAKEOVER_SOCKETS)))
+		err = ADIT_ERR_LIMIT;
+	while (!err && sent < set.count) {
+		unsigned n = set.count - sent < HANDED_MESSAGE_MAX ? set.count - sent : HANDED_MESSAGE_MAX;
+
+		err = send_some(h, set.at + sent, n);
+		sent += n;
 	}
-	line[n++] = '\n';
-	return err ? err : tcp_send_descriptors(h->stream, line, n, fds, set.count);
+	if (!err && !send_all(h, "\n", 1))
+		err = ADIT_ERR_LIMIT;
+	return err;
 }
 
 /* The connection of the request is ours. */

@@ -23,6 +23,7 @@ struct exchange {
 	bool waits;          /* for a route */
 	bool keeps;
 	bool grpc;           /* its client understands resets */
+	bool websocket;      /* asked for */
 	struct head *kept;   /* of a request that waits, or may be asked again */
 	unsigned asks;
 	unsigned retry_after_s; /* 0 = the page's own */
@@ -289,6 +290,15 @@ static void back_body(struct half *self, const uint8_t *p, size_t n)
 	leave(x);
 }
 
+/* Behind the origin's end of a WebSocket nothing means anything any more (RFC 6455 section 7.1.1), and not every
+ * ingress passes on what its visitor answers to it. */
+static void end_both(struct exchange *x)
+{
+	half_abort(&x->back, ADIT_ERR_ENOUGH);
+	half_abort(&x->front, ADIT_ERR_ENOUGH);
+	finish(x, 0);
+}
+
 static void back_end(struct half *self, const struct fields *trailers)
 {
 	struct exchange *x = of_back(self);
@@ -297,6 +307,8 @@ static void back_end(struct half *self, const struct fields *trailers)
 	x->response_ended = true;
 	half_end(&x->front, trailers);
 	check_complete(x);
+	if (x->websocket && x->report.status == 101 && !x->over)
+		end_both(x);
 	leave(x);
 }
 
@@ -416,6 +428,7 @@ static void note_request(struct exchange *x, const struct head *h, bool bodyless
 
 	x->bodyless = bodyless;
 	x->grpc = h->minor == 2 && is_grpc(fields_get(&h->fields, STR("content-type")));
+	x->websocket = str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket"));
 	x->was_head = str_eq(method, STR("HEAD"));
 	copy_cut(x->method, EXCHANGE_METHOD_MAX, method);
 	x->text = at = malloc(host_n + path_n + accept_n + 3);

@@ -10,9 +10,10 @@
  *   answering half aborts               page by its error (*)   abort (message cut)     abort(ENOUGH)
  *   response ends, request unfinished   -                       -                       waits for either abort
  *   request and response have ended     -                       -                       done
+ *   response of a WebSocket ends        -                       -                       abort(ENOUGH) to both; done
  *
- * (*) A gRPC call that was refused or given up gets that as its stream's reset, as it would from its server: its client
- * acts by the code (may it be tried again?) and makes nothing of a page.
+ * (*) A gRPC call that was refused or given up gets that as its stream's reset, as it would from its server: its
+ * client acts by the code (may it be tried again?) and makes nothing of a page.
  *
  * A request may wait (route says ADIT_ERR_AGAIN), and one that `keeps` may be asked again elsewhere: when the tunnel was
  * lost before the visitor got a byte, for a method that allows it (RFC 9110 section 9.2.2) and without a body.

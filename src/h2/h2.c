@@ -68,8 +68,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A tunnel
- * brings what its other end has let pass. */
+/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A
+ * tunnel brings what its other end has let pass. */
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                              size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
@@ -141,6 +141,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	case NGHTTP2_WINDOW_UPDATE:
 		window_opened(h, frame->hd.stream_id);
 		break;
+	case NGHTTP2_RST_STREAM:
+		h2_gate_ended(&h->gate, frame->hd.stream_id);
+		break;
 	case NGHTTP2_GOAWAY:
 		h->goaway_got = true;
 		if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
@@ -155,8 +158,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
 	struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+	struct h2 *h = arg;
 
-	(void)arg;
+	if (s && s->in_ended)
+		h2_gate_ended(&h->gate, id);
 	if (s)
 		h2_stream_closed(s, code);
 	return 0;
@@ -212,7 +217,9 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	buf_take(&s->out, h->out + H2_FRAME_HEADER, n);
 	h->out += H2_FRAME_HEADER + n;
 	h->out_room -= H2_FRAME_HEADER + n;
-	s->turn.sent += n;
+	/* a connection that lives for hours is small while it says little at a time, and bulk while it never catches up */
+	s->turn.sent = s->raw && !s->out.len ? 0 : s->turn.sent + n;
+	h->sent += n;
 	half_credit(&s->half, n);
 	h2_stream_ready(s);
 	return 0;
@@ -237,15 +244,36 @@ static void settle(struct h2 *h)
 		h->events->idle(h->owner);
 }
 
-int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
+static bool feed(struct h2 *h, const uint8_t *p, size_t n, int *err)
 {
 	ssize_t done;
 
+	if (h->gated)
+		return h2_gate_recv(h, p, n, err);
+	done = nghttp2_session_mem_recv(h->session, p, n);
+	*err = (int)done;
+	return done == (ssize_t)n;
+}
+
+/* What ends nghttp2 without a word of its own: no preface, or more frames of a kind than anybody has reason for. */
+static uint32_t code_of_fatal(int err)
+{
+	if (err == NGHTTP2_ERR_NOMEM)
+		return NGHTTP2_INTERNAL_ERROR;
+	return err == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM;
+}
+
+int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
+{
+	int err;
+
 	if (h->error)
 		return h->error;
-	done = nghttp2_session_mem_recv(h->session, p, n);
-	if (done != (ssize_t)n)
-		h->error = done == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
+	if (!feed(h, p, n, &err)) {
+		h->error = err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
+		if (err && h->gated)
+			nghttp2_session_terminate_session(h->session, code_of_fatal(err));
+	}
 	h2_wake(h);
 	settle(h);
 	return h->error;
@@ -363,6 +391,7 @@ static int submit_settings(struct h2 *h)
 {
 	nghttp2_settings_entry all[8];
 	size_t n = 0;
+	int err;
 
 	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, h->window};
 	all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, H2_HEADER_TABLE};
@@ -372,10 +401,12 @@ static int submit_settings(struct h2 *h)
 		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
 	else
 		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
-	if (h->role == H2_ANSWERING)
+	if (h->role == H2_ANSWERING && !h->gated)
 		all[n++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, h->streams_max};
-	if (nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, all, n) != 0 ||
-	    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, INT32_MAX) != 0)
+	err = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, all, n);
+	if (!err && h->gated)
+		err = h2_gate_settings(h, h->streams_max);
+	if (err || nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, INT32_MAX) != 0)
 		return ADIT_ERR_NOMEM;
 	return 0;
 }
@@ -390,6 +421,8 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->owner = owner;
 	h->role = o->role;
 	h->tunnel = o->tunnel;
+	h->gated = h->role == H2_ANSWERING && !h->tunnel;
+	h->gate.last = -1;
 	h->budget = o->budget;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
 	h->window = o->window ? o->window : H2_WINDOW_MIN;
@@ -402,6 +435,27 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 		return NULL;
 	}
 	return h;
+}
+
+static bool abort_one(struct h2 *h, int err)
+{
+	struct list *at, *tmp;
+
+	list_each(at, tmp, &h->streams) {
+		struct h2_stream *s = container_of(at, struct h2_stream, node);
+
+		if (!s->half.peer)
+			continue;
+		h2_stream_drop(s, err);
+		return true; /* others may have ended with it */
+	}
+	return false;
+}
+
+void h2_abort_all(struct h2 *h, int err)
+{
+	while (abort_one(h, err))
+		;
 }
 
 void h2_free(struct h2 **hp, int err)
@@ -494,6 +548,13 @@ void h2_goaway_last(struct h2 *h)
 	h2_wake(h);
 }
 
+void h2_fail(struct h2 *h, int err)
+{
+	h->error = err;
+	nghttp2_session_terminate_session(h->session, err == ADIT_ERR_SLOW ? NGHTTP2_ENHANCE_YOUR_CALM : h2_code_of(err));
+	h2_wake(h);
+}
+
 bool h2_leaving(const struct h2 *h)
 {
 	return h->error || h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
@@ -513,6 +574,11 @@ bool h2_may_connect(const struct h2 *h)
 {
 	return h->settings_got &&
 	       nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+uint32_t h2_block(const struct h2 *h)
+{
+	return h->gate.block ? h->gate.blocks : 0;
 }
 
 unsigned h2_open(const struct h2 *h)

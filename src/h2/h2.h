@@ -51,8 +51,16 @@ struct h2_events {
 	void (*request)(void *owner, struct h2_stream *s, const struct head *h, bool bodyless);
 	/* The last open stream has ended, everything that came on it was told; from the end of h2_recv or h2_pull. */
 	void (*idle)(void *owner);
-	/* Answering role: a request's head is too large. Link a half as for `request` and answer; may be NULL: it is reset. */
+	/* Answering role: a request is refused, its half is not linked: its head is too large, or its body comes too
+	 * slowly (ADIT_ERR_SLOW). Answer by the half's ops; may be NULL: it is reset. */
 	void (*refused)(void *owner, struct h2_stream *s, int err);
+};
+
+/** What a stranger may take his time for. */
+struct h2_patience {
+	uint32_t body_ms;  /* in that time a body that would be taken must bring */
+	uint32_t body_min; /* so many bytes or its end, unless a response is under way or it was upgraded */
+	uint32_t stall_ms; /* without a byte taken of a response that waits */
 };
 
 struct h2_options {
@@ -74,6 +82,16 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 
+/** Answering role: gives up the streams that have let us wait for longer, as far as can be told from one look to the
+ *  next: by `refused`, or RST_STREAM. */
+void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms);
+/** Answering strangers: which of their field blocks has begun and not ended, 0: none. Nothing else comes meanwhile. */
+uint32_t h2_block(const struct h2 *h);
+/** Ends the connection: the next pull brings a GOAWAY that says why. */
+void h2_fail(struct h2 *h, int err);
+/** Aborts what is open, with `err`, of a connection that has failed; not from inside one of its calls. */
+void h2_abort_all(struct h2 *h, int err);
+
 /** Tells the time and the round-trip time (0 = unknown), for the growth of windows; microseconds. */
 void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
 
@@ -87,7 +105,8 @@ struct half *h2_stream_half(struct h2_stream *s);
 unsigned h2_streams_allowed(const struct h2 *h);
 /**
  * The far end has gone: nothing more comes or goes. What has come is still told as its readers take it; then messages
- * that were complete end well, the others with ADIT_ERR_INCOMPLETE, and `idle` follows. Outside h2_recv and h2_pull only.
+ * that were complete end well, the others with ADIT_ERR_INCOMPLETE, and `idle` follows. Outside h2_recv and h2_pull
+ * only.
  */
 void h2_cut(struct h2 *h);
 

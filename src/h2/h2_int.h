@@ -7,6 +7,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/buf.h"
+#include "h2/gate.h"
 #include "h2/h2.h"
 #include "h2/sched.h"
 
@@ -22,6 +23,8 @@ struct h2 {
 	void *owner;
 	enum h2_role role;
 	bool tunnel;
+	bool gated;          /* the far end is a stranger: `gate` looks at its frames first */
+	struct h2_gate gate;
 	struct budget *budget;
 	struct sched sched;
 	struct list streams;
@@ -40,6 +43,7 @@ struct h2 {
 	uint8_t *out;        /* the caller's buffer, during h2_pull only */
 	size_t out_room;
 	struct h2_stream *chosen;
+	uint64_t sent;       /* body bytes, of all streams */
 };
 
 /* What has been said in each direction: said by us to the far end, told by the far end to our peer half. */
@@ -68,6 +72,7 @@ struct h2_stream {
 	bool in_ended;       /* END_STREAM has come */
 	bool in_told;        /* and the peer was told */
 	bool upgrade;        /* an upgrade or CONNECT: its 200 is told as 101 */
+	bool raw;            /* CONNECT: a TCP connection's bytes */
 	char *protocol;      /* asking: what the upgrade asked for, NULL for CONNECT */
 	bool closed;         /* nghttp2 has forgotten it; what is in `in` has still to be told */
 	uint32_t close_code;
@@ -77,6 +82,10 @@ struct h2_stream {
 	uint32_t window;
 	uint32_t window_used;    /* delivered since window_since */
 	uint64_t window_since;
+	/* patience */
+	uint64_t in_total;       /* body bytes that have come */
+	uint64_t body_since_ms, body_mark;                   /* the body is waited for, 0 = it is not; in_total then */
+	uint64_t stall_since_ms, stall_mark, stall_mark_all; /* `out` waits; what was sent then, on all streams too */
 };
 
 /* stream.c */
@@ -91,8 +100,12 @@ void h2_stream_block(struct h2_stream *s, bool end);
 void h2_stream_end(struct h2_stream *s);
 /** nghttp2 has closed it. */
 void h2_stream_closed(struct h2_stream *s, uint32_t code);
-/** Resets it, and tells the peer half why. */
+/** Tells the peer half why it is over, and forgets what was to be passed on. */
+void h2_stream_drop(struct h2_stream *s, int err);
+/** Resets it, and does that. */
 void h2_stream_fail(struct h2_stream *s, int err);
+/** Its response is complete: what the far end still sends is not wanted. */
+void h2_stream_enough(struct h2_stream *s);
 /** A frame that carried END_STREAM has gone out. */
 void h2_stream_ended(struct h2_stream *s);
 /** nghttp2's data source. */

@@ -137,6 +137,8 @@ uint32_t h2_code_of(int err)
 	case ADIT_ERR_PROTO:
 	case ADIT_ERR_BAD_REQUEST:
 		return NGHTTP2_PROTOCOL_ERROR;
+	case ADIT_ERR_HEAD_TOO_BIG:
+		return NGHTTP2_ENHANCE_YOUR_CALM;
 	default:
 		return NGHTTP2_INTERNAL_ERROR;
 	}
@@ -153,6 +155,8 @@ int h2_err_of(enum h2_role role, uint32_t code)
 		return ADIT_ERR_CALM;
 	case NGHTTP2_PROTOCOL_ERROR:
 		return ADIT_ERR_PROTO;
+	case NGHTTP2_CONNECT_ERROR:
+		return ADIT_ERR_RESET;
 	default:
 		return ADIT_ERR_INCOMPLETE;
 	}

@@ -36,6 +36,7 @@ static bool write_some(struct h2_pump *p)
 	}
 	if (n <= 0)
 		return false;
+	p->written += (size_t)n;
 	buf_drop(&p->out, (size_t)n);
 	return true;
 }
@@ -43,12 +44,10 @@ static bool write_some(struct h2_pump *p)
 void h2_pump_take(struct h2_pump *p, const uint8_t *bytes, size_t n)
 {
 	h2_clock(p->h2, clock_us(), 0);
-	if (h2_recv(p->h2, bytes, n) < 0) { /* a GOAWAY that says why may still be waiting */
+	if (h2_recv(p->h2, bytes, n) < 0) /* a GOAWAY that says why may still be waiting */
 		p->failed = h2_error(p->h2);
-		stream_pause(p->stream, true);
-	} else if (p->events->received) {
+	else if (p->events->received)
 		p->events->received(p->owner);
-	}
 	h2_pump_wake(p);
 }
 
@@ -68,13 +67,13 @@ static bool read_some(struct h2_pump *p)
 	size_t done = 0;
 	ssize_t n = 0;
 
-	while (block && !p->stopped && !p->failed && done < H2_PUMP_READ_TURN) {
+	while (block && !p->stopped && done < H2_PUMP_READ_TURN) {
 		n = stream_read(p->stream, block, LOOP_BLOCK);
 		if (n == ADIT_ERR_AGAIN)
 			break;
 		if (n < 0)
 			end(p, (int)n);
-		else if (!p->quiet)
+		else if (!p->quiet && !p->failed) /* else a RST, for what nobody has read, could destroy our last word */
 			h2_pump_take(p, block, (size_t)n);
 		done += n > 0 ? (size_t)n : 0;
 	}
@@ -92,7 +91,7 @@ static void read_rest(struct h2_pump *p)
 {
 	if (read_some(p))
 		end(p, p->unwritable);
-	else if (!p->stopped && !p->failed)
+	else if (!p->stopped)
 		task_post_next(p->loop, &p->flush);
 }
 
@@ -143,6 +142,14 @@ void h2_pump_quiet(struct h2_pump *p)
 {
 	p->quiet = true;
 	stream_pause(p->stream, false);
+}
+
+void h2_pump_last(struct h2_pump *p)
+{
+	while (!p->unwritable && write_some(p))
+		;
+	if (!p->unwritable)
+		stream_finish(p->stream);
 }
 
 void h2_pump_stop(struct h2_pump *p)

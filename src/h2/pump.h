@@ -1,8 +1,8 @@
 /* pump: moves bytes between an h2 connection and the stream that it runs over.
- * Layer h2; the one part of it that knows streams. The outer connection of carriers, HTTP/2 visitors and HTTP/2 origins
- * use it; the session has its own, for there is a link between.
- * Invariants: one flush per turn; at most H2_PUMP_UNSENT bytes are taken from h2 ahead of the stream; everything is told
- * from the loop, never from inside a call.
+ * Layer h2; the one part of it that knows streams. The outer connection of carriers, HTTP/2 visitors and HTTP/2
+ * origins use it; the session has its own, for there is a link between.
+ * Invariants: one flush per turn; at most H2_PUMP_UNSENT bytes are taken from h2 ahead of the stream; everything is
+ * told from the loop, never from inside a call.
  */
 #ifndef ADIT_H2_PUMP_H
 #define ADIT_H2_PUMP_H
@@ -33,7 +33,8 @@ struct h2_pump {
 	const struct h2_pump_events *events;
 	void *owner;
 	struct buf out;
-	int failed;            /* why h2 is of no further use; what it says about that is in `out` */
+	uint64_t written;      /* bytes that the stream has taken */
+	int failed;            /* why h2 is of no further use; what it says about that is in `out`, what comes is dropped */
 	int unwritable;        /* why the stream takes nothing more; what came before that is still read */
 	bool quiet, stopped;
 	struct task flush;
@@ -48,6 +49,8 @@ void h2_pump_take(struct h2_pump *p, const uint8_t *bytes, size_t n);
 void h2_pump_wake(struct h2_pump *p);
 /** All is said: what still comes is read and thrown away, until it ends. */
 void h2_pump_quiet(struct h2_pump *p);
+/** Writes now what the stream takes of our last word, and the end behind it; for who calls h2_pump_stop next. */
+void h2_pump_last(struct h2_pump *p);
 /** Frees the stream; nothing is told any more. The owner frees h2, then calls h2_pump_clear. */
 void h2_pump_stop(struct h2_pump *p);
 void h2_pump_clear(struct h2_pump *p);

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "h2/h2_int.h"
+#include "http/judge.h"
 
 static struct h2_stream *stream_of(struct half *half)
 {
@@ -85,18 +86,26 @@ void h2_stream_free(struct h2_stream *s)
 	free(s);
 }
 
-void h2_stream_fail(struct h2_stream *s, int err)
+void h2_stream_drop(struct h2_stream *s, int err)
 {
-	if (s->id >= 0 && !s->closed) {
-		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, h2_code_of(err));
-		h2_wake(s->h2);
-	}
 	buf_clear(&s->out);
 	buf_clear(&s->in);
 	sched_remove(&s->turn);
 	half_abort(&s->half, err);
 	if (s->id < 0 || s->closed)
 		h2_stream_bury(s);
+}
+
+void h2_stream_fail(struct h2_stream *s, int err)
+{
+	if (s->id >= 0 && !s->closed) {
+		/* RFC 9113 section 8.5: a RST of the connection behind a CONNECT has a code of its own */
+		uint32_t code = s->raw && err == ADIT_ERR_RESET ? NGHTTP2_CONNECT_ERROR : h2_code_of(err);
+
+		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
+		h2_wake(s->h2);
+	}
+	h2_stream_drop(s, err);
 }
 
 /* ---- sending: what the peer says */
@@ -135,6 +144,22 @@ static int submit_response(struct h2_stream *s, const struct head *h, const nght
 	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
 }
 
+/* What comes behind the request was meant for who would have accepted; nobody waits for its end. */
+static void refuse_upgrade(struct h2_stream *s)
+{
+	bool told = s->in_told;
+
+	s->in_told = true;
+	h2_stream_enough(s);
+	if (!told)
+		half_end(&s->half, NULL);
+}
+
+static bool is_raw(const struct head *h)
+{
+	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -146,16 +171,17 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	if (s->closed)
 		return;
 	if (s->h2->role == H2_ASKING) {
-		s->upgrade = head_get(h, HEAD_PROTOCOL).n || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
+		s->raw = is_raw(h);
+		s->upgrade = s->raw || head_get(h, HEAD_PROTOCOL).n;
 		if (head_get(h, HEAD_PROTOCOL).n && !(s->protocol = str_dup(head_get(h, HEAD_PROTOCOL)))) {
 			h2_stream_fail(s, ADIT_ERR_NOMEM);
 			return;
 		}
-		s->turn.interactive = s->upgrade;
+		s->turn.interactive = s->upgrade && !s->raw;
 		submit_request(s, h, body);
 		err = s->id < 0 ? s->id : 0;
 	} else {
-		s->turn.interactive = h->status == 101;
+		s->turn.interactive = h->status == 101 && !s->raw;
 		err = submit_response(s, h, body);
 	}
 	if (err) {
@@ -169,6 +195,8 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	s->out_done = body == NULL;
 	if (body)
 		half_credit(&s->half, H2_SEND_BUFFER);
+	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
+		refuse_upgrade(s);
 }
 
 static void op_body(struct half *self, const uint8_t *p, size_t n)
@@ -214,10 +242,7 @@ static void op_abort(struct half *self, int err)
 	if (s->id < 0 || s->closed) {
 		h2_stream_bury(s);
 	} else if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
-		/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
-		drop_in(s);
-		s->enough = true;
-		reset_rest(s);
+		h2_stream_enough(s);
 	} else {
 		h2_stream_fail(s, err);
 	}
@@ -230,6 +255,14 @@ static void reset_rest(struct h2_stream *s)
 		return;
 	nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	h2_wake(s->h2);
+}
+
+void h2_stream_enough(struct h2_stream *s)
+{
+	/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
+	drop_in(s);
+	s->enough = true;
+	reset_rest(s);
 }
 
 void h2_stream_ended(struct h2_stream *s)
@@ -350,10 +383,11 @@ static void tell_buffered(struct h2_stream *s)
 	finish(s);
 }
 
-/* A complete response stays valid whatever comes behind it; a complete request may still be given up by who asked. */
+/* A complete response stays valid whatever comes behind it; a complete request may still be given up by who asked, and
+ * each direction of a connection by its other end. */
 static int why_closed(const struct h2_stream *s)
 {
-	if (s->in_told && (s->h2->role == H2_ASKING || s->close_code == NGHTTP2_NO_ERROR))
+	if (s->in_told && ((s->h2->role == H2_ASKING && !s->raw) || s->close_code == NGHTTP2_NO_ERROR))
 		return ADIT_ERR_ENOUGH;
 	return h2_err_of(s->h2->role, s->close_code);
 }
@@ -385,7 +419,8 @@ void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
 {
 	size_t now = s->in.len ? 0 : n < s->credit ? n : s->credit;
 
-	if (!s->half.peer) { /* reset by us, still arriving */
+	s->in_total += n;
+	if (!s->half.peer || s->enough) { /* reset by us, still arriving; or not wanted */
 		consumed(s, n);
 		return;
 	}
@@ -416,6 +451,8 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	struct head *h = &s->head;
 
 	if (s->got_final) { /* trailers */
+		if (!s->h2->tunnel)
+			judge_trailers(&h->fields);
 		if (fields_copy(&s->in_trailers, &h->fields) < 0)
 			fields_reset(&s->in_trailers);
 		return;
@@ -435,12 +472,12 @@ void h2_stream_block(struct h2_stream *s, bool end)
 	s->got_final = true;
 	if (end)
 		h->length = 0;
-	s->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
-	if (s->upgrade && head_set(h, HEAD_METHOD, STR("GET")) < 0) {
+	s->raw = is_raw(h);
+	s->upgrade = s->raw || head_get(h, HEAD_PROTOCOL).n;
+	if (s->upgrade && !s->raw && head_set(h, HEAD_METHOD, STR("GET")) < 0) {
 		h2_stream_fail(s, ADIT_ERR_NOMEM);
 		return;
 	}
-	s->upgrade = s->upgrade || str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 	s->h2->events->request(s->h2->owner, s, h, end);
 	if (!s->half.peer && !s->out_started && !s->out_done)
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
@@ -460,7 +497,8 @@ void h2_stream_closed(struct h2_stream *s, uint32_t code)
 	s->close_code = code;
 	sched_remove(&s->turn);
 	buf_clear(&s->out);
-	if (s->h2->role == H2_ANSWERING && code != NGHTTP2_NO_ERROR) /* nobody waits for what the rest would bring */
+	/* nobody waits for what the rest would bring; and TCP does not hold a RST back behind what is not read */
+	if ((s->h2->role == H2_ANSWERING || s->raw) && code != NGHTTP2_NO_ERROR)
 		buf_clear(&s->in);
 	finish(s);
 	half_credit(&s->half, dropped);

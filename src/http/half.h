@@ -86,7 +86,7 @@ static inline void half_credit(struct half *me, size_t n)
 		me->peer->ops->credit(me->peer, n);
 }
 
-static inline void half_abort(struct half *me, int err)
+static inline void half_abort_why(struct half *me, int err, const char *why)
 {
 	struct half *peer = me->peer;
 
@@ -94,16 +94,13 @@ static inline void half_abort(struct half *me, int err)
 		return;
 	me->peer = NULL;
 	peer->peer = NULL;
+	peer->why = why;
 	peer->ops->abort(peer, err);
 }
 
-static inline void half_abort_why(struct half *me, int err, const char *why)
+static inline void half_abort(struct half *me, int err)
 {
-	struct half *peer = me->peer;
-
-	if (peer)
-		peer->why = why;
-	half_abort(me, err);
+	half_abort_why(me, err, NULL);
 }
 
 /** Unlinks both without a word; for when everything has been said. */

@@ -15,6 +15,7 @@ static bool is_known(struct str method)
 int judge_request(const struct head *h, const char **detail)
 {
 	struct str method = head_get(h, HEAD_METHOD), path = head_get(h, HEAD_PATH), scheme = head_get(h, HEAD_SCHEME);
+	struct str protocol = head_get(h, HEAD_PROTOCOL);
 
 	if (!is_known(method)) {
 		*detail = str_eq(method, STR("CONNECT")) ? "CONNECT is not offered" : "method not known";
@@ -27,5 +28,16 @@ int judge_request(const struct head *h, const char **detail)
 		*detail = "authority not host[:port]";
 	else if (!h1_path_ok(path) && !(str_eq(path, STR("*")) && str_eq(method, STR("OPTIONS"))))
 		*detail = "path not an absolute path";
+	else if (protocol.n && !h1_is_token(protocol))
+		*detail = "protocol not a token";
+	else if (protocol.n && h->length >= 0) /* which END_STREAM says too: there would be nothing to upgrade for */
+		*detail = "CONNECT with a length, or without bytes to come";
 	return *detail ? ADIT_ERR_BAD_REQUEST : 0;
+}
+
+void judge_trailers(struct fields *f)
+{
+	for (uint32_t i = f->n; i-- > 0;)
+		if (h1_not_in_trailers(fields_name(f, i)))
+			fields_remove_at(f, i);
 }

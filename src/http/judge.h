@@ -1,5 +1,5 @@
 /* judge: what a request's head must be, besides being well-formed in its version of HTTP.
- * Layer http. edge_h2 asks it; h1 judges while it parses, by the same functions.
+ * Layer http. edge_h2 and h2 ask it; h1 judges while it parses, by the same functions.
  * Invariant: a head that passes can be written as an HTTP/1.1 request head whose parts are read back the same.
  */
 #ifndef ADIT_HTTP_JUDGE_H
@@ -12,5 +12,8 @@
  * ADIT_ERR_BAD_METHOD (unknown, or CONNECT to somewhere else), ADIT_ERR_BAD_REQUEST; `*detail` is then a static line.
  */
 int judge_request(const struct head *h, const char **detail);
+
+/** Takes out what may not stand in a trailer section (RFC 9110 section 6.5.1), of one that came by HTTP/2. */
+void judge_trailers(struct fields *f);
 
 #endif

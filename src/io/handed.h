@@ -11,8 +11,10 @@
 
 #include "base/log.h"
 
-/** One message can carry 253 descriptors (SCM_MAX_FD); nobody listens at so many addresses. */
-#define HANDED_MAX 64
+/** Listeners, and some hundred published ports; below the usual soft limit of descriptors. */
+#define HANDED_MAX 512
+/** One message carries no more (SCM_MAX_FD). */
+#define HANDED_MESSAGE_MAX 253
 
 struct handed_socket {
 	int fd;            /* -1 = taken */

@@ -142,6 +142,58 @@ static void on_timeout(void *arg)
 
 static const struct stream_handler handler = {on_readable, on_writable};
 
+/* ---- writing */
+
+static struct in6_addr as_v6(const union socket_address *a)
+{
+	struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+	if (a->sa.sa_family == AF_INET6)
+		return a->in6.sin6_addr;
+	memcpy(mapped.s6_addr + 12, &a->in.sin_addr, 4);
+	return mapped;
+}
+
+/* Ports stand at the same place in both kinds of address, and in the header's byte order. */
+static uint8_t *put_ports(uint8_t *at, const union socket_address *from, const union socket_address *to)
+{
+	memcpy(at, from->sa.sa_family == AF_INET ? &from->in.sin_port : &from->in6.sin6_port, 2);
+	memcpy(at + 2, to->sa.sa_family == AF_INET ? &to->in.sin_port : &to->in6.sin6_port, 2);
+	return at + 4;
+}
+
+static bool is_tcp(const union socket_address *a)
+{
+	return a && (a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6);
+}
+
+size_t proxyproto_write(uint8_t out[PROXYPROTO_HEADER_MAX], const union socket_address *from,
+                        const union socket_address *to)
+{
+	bool known = is_tcp(from) && is_tcp(to);
+	uint8_t *at = out + V2_FIXED;
+
+	memcpy(out, V2_SIGNATURE, sizeof(V2_SIGNATURE) - 1);
+	out[12] = known ? 0x21 : 0x20; /* version 2; PROXY or LOCAL */
+	out[13] = 0;
+	if (known && from->sa.sa_family == AF_INET && to->sa.sa_family == AF_INET) {
+		out[13] = 0x11; /* IPv4, stream */
+		memcpy(at, &from->in.sin_addr, 4);
+		memcpy(at + 4, &to->in.sin_addr, 4);
+		at = put_ports(at + 8, from, to);
+	} else if (known) {
+		struct in6_addr a = as_v6(from), b = as_v6(to);
+
+		out[13] = 0x21; /* IPv6, stream */
+		memcpy(at, &a, 16);
+		memcpy(at + 16, &b, 16);
+		at = put_ports(at + 32, from, to);
+	}
+	out[14] = 0;
+	out[15] = (uint8_t)(at - out - V2_FIXED);
+	return (size_t)(at - out);
+}
+
 void proxyproto_init(struct proxyproto_queue *q)
 {
 	list_init(&q->list);

@@ -1,11 +1,13 @@
-/* proxyproto: reads the PROXY protocol header, version 1 or 2, that a proxy sends before a connection's own bytes.
- * Layer io; the listener uses it. (The PROXY protocol, HAProxy's proxy-protocol.txt.)
+/* proxyproto: reads the PROXY protocol header, version 1 or 2, that a proxy sends before a connection's own bytes; and
+ * writes one.
+ * Layer io; the listener reads, adit writes towards its origins. (The PROXY protocol, HAProxy's proxy-protocol.txt.)
  * Invariants: not one byte behind the header is read; a connection without a valid header within PROXYPROTO_MS is closed.
  */
 #ifndef ADIT_IO_PROXYPROTO_H
 #define ADIT_IO_PROXYPROTO_H
 
 #include "base/list.h"
+#include "io/socket_address.h"
 #include "io/stream.h"
 
 /** The sender writes it first of all, in one packet. */
@@ -28,6 +30,13 @@ void proxyproto_init(struct proxyproto_queue *q);
 /** Takes over `*s` (and nulls it), reads the header, sets peer, and gives the stream to `fn`; or closes it.
  *  It stands in `q` meanwhile. 0 or ADIT_ERR_NOMEM with `*s` untouched. */
 int proxyproto_read(struct proxyproto_queue *q, struct stream **s, proxyproto_fn *fn, void *arg);
+/** The longest that proxyproto_write makes. */
+#define PROXYPROTO_HEADER_MAX 52
+/** A version 2 header for a connection that came from `from` to `to`, TCP addresses both; IPv4 beside IPv6 is written as
+ *  mapped IPv6. Without one of them (NULL): LOCAL, which says nothing of whom it is for. Its length. */
+size_t proxyproto_write(uint8_t out[PROXYPROTO_HEADER_MAX], const union socket_address *from,
+                        const union socket_address *to);
+
 /** Closes all that wait. */
 void proxyproto_drop_all(struct proxyproto_queue *q);
 

@@ -69,6 +69,23 @@ int socket_address_of(int fd, union socket_address *out)
 	}
 }
 
+uint16_t socket_address_port(const union socket_address *a)
+{
+	switch (a->sa.sa_family) {
+	case AF_INET:
+		return ntohs(a->in.sin_port);
+	case AF_INET6:
+		return ntohs(a->in6.sin6_port);
+	default:
+		return 0;
+	}
+}
+
+void address_text(const struct address *a, char out[SOCKET_ADDRESS_TEXT_MAX])
+{
+	snprintf(out, SOCKET_ADDRESS_TEXT_MAX, strchr(a->ip, ':') ? "[%s]:%u" : "%s:%u", a->ip, a->port);
+}
+
 void socket_address_text(const union socket_address *a, char out[SOCKET_ADDRESS_TEXT_MAX])
 {
 	struct address text;
@@ -78,7 +95,7 @@ void socket_address_text(const union socket_address *a, char out[SOCKET_ADDRESS_
 		return;
 	}
 	address_from(&text, &a->sa);
-	snprintf(out, SOCKET_ADDRESS_TEXT_MAX, strchr(text.ip, ':') ? "[%s]:%u" : "%s:%u", text.ip, text.port);
+	address_text(&text, out);
 }
 
 bool socket_address_equal(const union socket_address *a, const union socket_address *b)

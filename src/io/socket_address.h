@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "io/stream.h"
+
 /** "unix:" and the longest path that a socket can have. */
 #define SOCKET_ADDRESS_TEXT_MAX (sizeof("unix:") + sizeof(((struct sockaddr_un *)0)->sun_path))
 
@@ -23,6 +25,10 @@ union socket_address {
 int socket_address_parse(const char *text, union socket_address *out, socklen_t *len);
 /** What the socket is bound to. 0, or ADIT_ERR_SYS when it is no socket, or of another family. */
 int socket_address_of(int fd, union socket_address *out);
+/** 0 for a unix socket's. */
+uint16_t socket_address_port(const union socket_address *a);
+/** A far end as it is shown: "127.0.0.1:8080", "[::1]:8080". */
+void address_text(const struct address *a, char out[SOCKET_ADDRESS_TEXT_MAX]);
 void socket_address_text(const union socket_address *a, char out[SOCKET_ADDRESS_TEXT_MAX]);
 /** The same family, address and port, or path. Port 0 is no port, and equals none. */
 bool socket_address_equal(const union socket_address *a, const union socket_address *b);

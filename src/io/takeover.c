@@ -67,7 +67,7 @@ static ssize_t receive(struct takeover *t, int flags)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int) * HANDED_MAX)];
+		char space[CMSG_SPACE(sizeof(int) * HANDED_MESSAGE_MAX)];
 	} control;
 	struct iovec v = {t->text + t->len, TAKEOVER_ANSWER_MAX - t->len};
 	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};

@@ -6,7 +6,7 @@
  *   new: GET /handover, Upgrade: adit-handover ─►   ◄─ old: 101, then "SOCKETS o-…\n" with the descriptors
  *   new, when it could serve: "READY\n" ─►          ◄─ old: "DRAINING\n", and it accepts no more
  *
- * Behind SOCKETS stands a letter for each descriptor (SCM_RIGHTS); o: its file in the file system is the old one's to
+ * Behind SOCKETS stands a letter for each descriptor (SCM_RIGHTS, in as many messages as are needed); o: its file in the file system is the old one's to
  * remove, and will be the new one's.
  * Invariants: before DRAINING the old one goes on as if nothing had happened, whatever becomes of the new one; when
  * takeover_commit fails it has not drained and never will for this take-over; both ends belong to one user.

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "io/handed.h"
+#include "io/socket_address.h"
 
 /** Pieces of one gathered write; Linux takes 1024, more than this are never waiting. */
 #define IOV_MAX_USED 64
@@ -215,10 +216,10 @@ static int tcp_ended(const struct stream *s)
 	const struct tcp *t = tcp_of(s);
 	struct pollfd p = {.fd = t->fd, .events = POLLRDHUP};
 
-	if (t->failed)
+	if (t->failed && t->failed != ADIT_ERR_EOF) /* a reset may follow an end */
 		return t->failed;
 	if (poll(&p, 1, 0) <= 0)
-		return 0;
+		return t->failed;
 	return p.revents & POLLERR ? ADIT_ERR_RESET : ADIT_ERR_EOF;
 }
 
@@ -309,19 +310,39 @@ int tcp_connect_error(const struct stream *s)
 	return errnum ? tcp_error(errnum) : 0;
 }
 
+void tcp_be_patient(struct stream *s)
+{
+#ifdef TCP_USER_TIMEOUT
+	if (s->ops == &tcp_ops)
+		set_int(tcp_of(s)->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+#else
+	(void)s;
+#endif
+}
+
+int tcp_local_address(const struct stream *s, struct address *out)
+{
+	union socket_address a;
+
+	if (s->ops != &tcp_ops || socket_address_of(tcp_of(s)->fd, &a) < 0)
+		return ADIT_ERR_SYS;
+	address_from(out, &a.sa);
+	return 0;
+}
+
 /* ---- unix sockets only */
 
 int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *fds, unsigned count)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int) * HANDED_MAX)];
+		char space[CMSG_SPACE(sizeof(int) * HANDED_MESSAGE_MAX)];
 	} control = {0};
 	struct iovec v = {(void *)(uintptr_t)p, n}; /* sendmsg does not write to it */
 	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
 	ssize_t sent;
 
-	if (count > HANDED_MAX)
+	if (count > HANDED_MESSAGE_MAX)
 		return ADIT_ERR_LIMIT;
 	if (count) {
 		m.msg_control = &control;

@@ -26,6 +26,12 @@ void tcp_await_connect(struct stream *s);
 /** 0 or ADIT_ERR_* for a connection attempt that `writable` has announced. */
 int tcp_connect_error(const struct stream *s);
 
+/** Without TCP_DEAD_MS: a peer that lives may leave its window closed for as long as it likes. One that is dead is given
+ *  up after what the system allows retransmissions (Linux: a quarter of an hour), an idle one by keepalive. */
+void tcp_be_patient(struct stream *s);
+/** The address that the far end of this stream of tcp_new has reached us at. 0 or ADIT_ERR_SYS. */
+int tcp_local_address(const struct stream *s, struct address *out);
+
 /** Sends `n` bytes with these descriptors on a connected unix socket; all of it or nothing. They stay the caller's.
  *  0, or ADIT_ERR_*. */
 int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *fds, unsigned count);

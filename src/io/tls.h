@@ -1,8 +1,8 @@
 /* tls: TLS over any stream, as a stream; and the contexts it needs.
  * Layer io; wraps OpenSSL. The listener and dial make them.
  * Invariants: TLS 1.2 or newer, no renegotiation, no early data, no compression. A peer that is dialled is always
- * verified against a name, but for a context of tls_context_unverified. At most about TLS_UNSENT_MAX bytes of ciphertext
- * wait in memory.
+ * verified against a name, but for a context of tls_context_unverified. At most about TLS_UNSENT_MAX bytes of
+ * ciphertext wait in memory.
  */
 #ifndef ADIT_IO_TLS_H
 #define ADIT_IO_TLS_H
@@ -42,8 +42,8 @@ int tls_context_add(struct tls_context *c, const char *certificate, const char *
 /** For dialling: `ca` is a PEM file, NULL = the system's store; `certificate` and `key` are shown to servers that ask for
  *  them, NULL = none. */
 struct tls_context *tls_context_client(const char *ca, const char *certificate, const char *key, struct tls_error *e);
-/** For dialling an origin on loopback whose certificate nobody can verify (--origin-insecure), and nothing else: whoever
- *  answers there is taken for the right one. */
+/** For dialling an origin on loopback whose certificate nobody can verify (--origin-insecure), and nothing else:
+ *  whoever answers there is taken for the right one. */
 struct tls_context *tls_context_unverified(struct tls_error *e);
 void tls_context_free(struct tls_context **c);
 

@@ -8,6 +8,7 @@
 static const struct origin_kind *const kinds[ORIGIN_PROTOCOLS] = {
 	[ORIGIN_H1] = &origin_h1,
 	[ORIGIN_H2] = &origin_h2,
+	[ORIGIN_TCP] = &origin_tcp,
 };
 
 static void release(struct origin *o)

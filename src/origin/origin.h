@@ -1,7 +1,7 @@
 /* origin: a local server behind adit, and the connections to it: the answering halves of exchanges.
  * Layer origin; `tunnels` makes one for each place that a tunnel leads to.
- * Invariants: what a connection speaks is settled by the configuration, never by a request; at most ORIGIN_BUFFER body
- * bytes and one socket read of a message are held each way.
+ * Invariants: what a connection speaks is settled by the configuration, never by a request; of a message at most
+ * ORIGIN_BUFFER body bytes and one socket read are held each way by HTTP/1.1, a stream's window by HTTP/2.
  */
 #ifndef ADIT_ORIGIN_ORIGIN_H
 #define ADIT_ORIGIN_ORIGIN_H
@@ -22,6 +22,7 @@
 enum origin_protocol {
 	ORIGIN_H1, /* HTTP/1.1: a connection carries one exchange at a time */
 	ORIGIN_H2, /* HTTP/2: over TLS by ALPN, plain by prior knowledge */
+	ORIGIN_TCP, /* bytes, of whatever protocol: one connection for each CONNECT */
 	ORIGIN_PROTOCOLS
 };
 
@@ -35,6 +36,7 @@ struct origin_options {
 	struct tls_context *tls; /* NULL = plain; the origin holds a reference */
 	const char *tls_name;    /* whom the certificate must name, NULL = the host */
 	struct resolver *resolver;
+	bool send_proxy;         /* ORIGIN_TCP: begin each connection with a PROXY protocol v2 header */
 	struct budget *budget;   /* the process's, for what HTTP/2 origins may send; NULL = none above its own */
 };
 

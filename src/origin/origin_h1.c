@@ -1,7 +1,7 @@
 /* HTTP/1.1 to an origin.
- * A connection carries one exchange at a time, and is used again only when both messages of the last one ended properly;
- * a request is sent twice only if the origin closed a kept connection before its first response byte and the request is
- * safe to repeat.
+ * A connection carries one exchange at a time, and is used again only when both messages of the last one ended
+ * properly; a request is sent twice only if the origin closed a kept connection before its first response byte, and
+ * the request is safe to repeat.
  */
 #include "origin/origin_int.h"
 
@@ -499,9 +499,11 @@ static void op_abort(struct half *self, int err)
 {
 	struct connection *c = of_half(self);
 
+	bool orderly = c->state == ORIGIN_TUNNEL ? err == ADIT_ERR_ENOUGH : c->request_ended;
+
 	/* it is of no further use; a FIN would wait behind what the origin does not read, and after an upgrade it would be
 	 * an orderly end */
-	if (c->stream && (!c->request_ended || c->state == ORIGIN_TUNNEL))
+	if (c->stream && !orderly)
 		stream_spoil(c->stream);
 	close_now(c, err);
 }

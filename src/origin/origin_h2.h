@@ -1,7 +1,8 @@
 /* origin_h2: HTTP/2 to an origin: its connections, and the requests that run on them or wait for one.
  * Layer origin, internal: origin_h2.c has the connections, origin_h2_request.c the requests.
- * Invariants: a request is sent again only once, and only if nobody has looked at it, or if a connection that had been used
- * before ended without an answer to a request that is safe to repeat; never when a byte of its body had been passed on.
+ * Invariants: a request is sent again only once, and only if nobody has looked at it, or if a connection that had
+ * been used before ended without an answer to a request that is safe to repeat; never when a byte of its body had been
+ * passed on.
  *
  *   request      front, which answers the exchange ═ back, which asks a stream of a connection
  *

@@ -31,6 +31,8 @@ static void over(struct h2_request *r)
 	if (r->over)
 		return;
 	r->over = true;
+	half_done(&r->front);
+	half_done(&r->back);
 	origin_h2_unplace(r);
 	list_remove(&r->node);
 	r->home->requests--;

@@ -17,7 +17,7 @@ struct origin_kind {
 	struct half *(*half)(struct origin *o, int *err);
 };
 
-extern const struct origin_kind origin_h1, origin_h2;
+extern const struct origin_kind origin_h1, origin_h2, origin_tcp;
 
 struct origin {
 	struct loop *loop;
@@ -30,7 +30,8 @@ struct origin {
 /** Dials it, with TLS when it has that; `alpn` (TLS_OFFER_*) is what is offered then. See dial_start. */
 struct dial *origin_dial(const struct origin *o, unsigned alpn, dial_fn *done, void *arg);
 
-/** What a failed dial means to whoever asked: what a socket file's mode or path does to us is no word about a request. */
+/** What a failed dial means to whoever asked: what a socket file's mode or path does to us is no word about his
+ *  request. */
 int origin_dial_error(int err);
 /** The part of its detail that the error and the origin's address do not say already; NULL when there is none. */
 const char *origin_dial_why(int err, const char *detail);

@@ -63,17 +63,17 @@ static struct tls_context *tls_of(const struct conf_route *r, struct tls_error *
 	return r->origin_insecure ? tls_context_unverified(e) : tls_context_client(r->origin_ca, NULL, NULL, e);
 }
 
-static bool add_place(struct tunnels *t, const struct conf_route *r, struct loop *l, const struct tunnels_options *with,
-                      struct tls_error *e)
+static bool add_place(struct tunnels *t, const struct conf_tunnel *w, const struct conf_route *r, struct loop *l,
+                      const struct tunnels_options *with, struct tls_error *e)
 {
 	static const enum origin_protocol protocols[] = {
 		[CONF_HTTP] = ORIGIN_H1, [CONF_HTTPS] = ORIGIN_H1, [CONF_H2C] = ORIGIN_H2, [CONF_H2] = ORIGIN_H2,
-		[CONF_TCP] = ORIGIN_H1,
+		[CONF_TCP] = ORIGIN_TCP,
 	};
 	struct origin_options o = {
 		.protocol = protocols[r->origin.protocol], .host = r->origin.host, .port = r->origin.port,
 		.unix_path = r->origin.unix_path, .tls_name = r->origin_server_name, .resolver = with->resolver,
-		.budget = with->budget,
+		.budget = with->budget, .send_proxy = w->send_proxy,
 	};
 	struct place *p = &t->places[t->place_count];
 
@@ -101,8 +101,8 @@ static bool add_places(struct tunnels *t, struct loop *l, const struct tunnels_o
 		const struct conf_tunnel *w = &t->conf->tunnels[i];
 
 		for (size_t r = 0; ok && r < w->route_count; r++)
-			ok = add_place(t, &w->routes[r], l, with, e);
-		ok = ok && add_place(t, &w->own, l, with, e);
+			ok = add_place(t, w, &w->routes[r], l, with, e);
+		ok = ok && add_place(t, w, &w->own, l, with, e);
 	}
 	return t->places && ok;
 }

@@ -20,8 +20,8 @@ struct tunnels_options {
 	struct guesses *guesses;   /* the process's */
 };
 
-/** One origin for each tunnel and route of the conf, which must outlive the set. NULL with a line in `e`: a CA file that
- *  cannot be used, or no memory. */
+/** One origin for each tunnel and route of the conf, which must outlive the set. NULL with a line in `e`: a CA file
+ *  that cannot be used, or no memory. */
 struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, const struct conf_client *c,
                             struct tls_error *e);
 void tunnels_free(struct tunnels **t);

@@ -205,8 +205,10 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 	struct wire_error e;
 	int err = w ? wire_read_welcome(p, n, w, &e) : ADIT_ERR_NOMEM;
 
+	if (!err && (err = dialer_keep_names(d, w)) != 0)
+		snprintf(e.text, sizeof(e.text), "tunnels: found %zu, wanted those of HELLO", w->tunnel_count);
 	if (err) {
-		session_close(d->session, 400, w ? e.text : "out of memory", err);
+		session_close(d->session, 400, err == ADIT_ERR_NOMEM ? err_text(err) : e.text, err);
 	} else {
 		timer_clear(&d->timer);
 		d->aim = AIM_NONE;
@@ -535,6 +537,7 @@ void dialer_free(struct dialer **dp)
 	timer_stop(&d->watch);
 	tls_context_free(&d->o.tls);
 	secret_wipe(d->secret, sizeof(d->secret));
+	free(d->given);
 	free(d);
 }
 

@@ -8,6 +8,25 @@
 
 /* ---- attaching to another carrier */
 
+int dialer_keep_names(struct dialer *d, const struct wire_welcome *w)
+{
+	if (w->tunnel_count != d->o.hello->tunnel_count)
+		return ADIT_ERR_PROTO;
+	if (!d->given && !(d->given = calloc(w->tunnel_count, sizeof(*d->given))))
+		return ADIT_ERR_NOMEM;
+	for (size_t i = 0; i < w->tunnel_count; i++)
+		memcpy(d->given[i], w->tunnels[i].name, sizeof(d->given[i]));
+	return 0;
+}
+
+/* HELLO's, but for those that the server chose: a port. (A random name is asked for again, and comes out the same.) */
+static void name_tunnels(const struct dialer *d, struct wire_hello *h)
+{
+	for (size_t i = 0; i < h->tunnel_count; i++)
+		if (h->tunnels[i].name[0])
+			memcpy(h->tunnels[i].name, d->given[i], sizeof(d->given[i]));
+}
+
 /* What has been received must not change any more: first the old carrier is not read, then the offset is told. */
 static void attach(struct dialer *d)
 {
@@ -18,6 +37,7 @@ static void attach(struct dialer *d)
 	session_pause(d->session, true);
 	if (h) {
 		*h = *d->o.hello;
+		name_tunnels(d, h);
 		h->epoch = ++d->epoch;
 		h->rx_offset = link_rx_offset(session_link(d->session));
 		if (wire_proof(d->secret, d->id, h, h->proof) == 0)

@@ -26,6 +26,7 @@ struct dialer {
 	struct session *session;
 	char link_id[CARRIER_LINK_ID_HEX + 1];
 	uint8_t id[LINK_ID_LEN], secret[LINK_SECRET_LEN];
+	char (*given)[HANDSHAKE_NAME_MAX + 1]; /* its names, as WELCOME gave them */
 	uint64_t epoch;
 	uint32_t resume_ms;
 	uint64_t detached_ms;     /* since when it has no carrier */
@@ -69,6 +70,8 @@ void dialer_refuse(struct dialer *d, int err, const char *reason);
 void dialer_remember(struct dialer *d);
 void dialer_plan_climb(struct dialer *d);
 
+/** The names of a new link, for its ATTACHes. 0, ADIT_ERR_NOMEM, or ADIT_ERR_PROTO: not as many as were asked for. */
+int dialer_keep_names(struct dialer *d, const struct wire_welcome *w);
 /** A carrier stands to which the link may move; takes it over. */
 void dialer_knock_on(struct dialer *d, struct stream *carrier, struct buf *rest);
 

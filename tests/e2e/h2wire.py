@@ -12,8 +12,8 @@ import time
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RequestReceived, ResponseReceived,
-                       StreamEnded, StreamReset, TrailersReceived)
+from h2.events import (ConnectionTerminated, DataReceived, InformationalResponseReceived, RequestReceived,
+                       ResponseReceived, StreamEnded, StreamReset, TrailersReceived)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
@@ -76,13 +76,19 @@ class Stream:
     def send_head(self, fields, end=False):
         self.end.do(lambda c: c.send_headers(self.number, list(fields), end_stream=end))
 
+    def window(self):
+        try:
+            return self.end.connection.local_flow_control_window(self.number)
+        except ProtocolError as e:
+            raise Gone(repr(e)) from e
+
     def send(self, data, end=False):
         """Waits until all of it has gone out; `end` with it."""
         connection, view = self.end.connection, memoryview(data)
         while view:
-            self.wait(lambda: connection.local_flow_control_window(self.number) > 0, "window")
+            self.wait(self.window, "window")
             with self.end.changed:
-                n = min(len(view), connection.local_flow_control_window(self.number), connection.max_outbound_frame_size)
+                n = min(len(view), self.window(), connection.max_outbound_frame_size)
                 last = end and n == len(view)
                 self.end.do(lambda c: c.send_data(self.number, view[:n].tobytes(), end_stream=last))
             view = view[n:]
@@ -109,6 +115,7 @@ class End:
     def __init__(self, sock, client, settings=None, opened=None, silent=False):
         self.sock, self.opened, self.streams, self.over = sock, opened, {}, False
         self.goaway = None  # (last stream, code) of the far side's
+        self.last = 1 << 31  # that our own GOAWAY named
         self.changed = threading.Condition(threading.RLock())
         self.connection = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8",
                                                        validate_outbound_headers=False))
@@ -183,6 +190,16 @@ class End:
         elif isinstance(event, StreamReset):
             stream.reset = event.error_code
 
+    def leave(self, last):
+        """GOAWAY: the far side's streams up to `last` go on."""
+        def goaway(connection):
+            machine = connection.state_machine
+            was = machine.state
+            connection.close_connection(last_stream_id=last)
+            self.last = min(self.last, last)
+            machine.state = was  # the library would refuse to go on
+        self.do(goaway)
+
     def close(self):
         """FIN, or nothing when it is closed already."""
         with self.changed:
@@ -218,8 +235,8 @@ class H2Visitor(End):
         with self.changed:
             number = self.connection.get_next_available_stream_id()
             stream = self.streams[number] = Stream(self, number)
-            stream.send_head([(":method", method), (":scheme", self.scheme), (":authority", self.host), (":path", path),
-                              *fields], end)
+            stream.send_head([(":method", method), (":scheme", self.scheme), (":authority", self.host),
+                              (":path", path), *fields], end)
         return stream
 
     def fetch(self, method="GET", path="/", fields=(), body=None):
@@ -240,13 +257,15 @@ def tell_back(stream):
 
 
 class H2Origin:
-    """An HTTP/2 server: handler(stream) runs in a thread of its own for each request. `streams`: MAX_CONCURRENT_STREAMS,
-    `window`: of each stream, `tls`: a server's context, `greet`: called with each accepted socket instead of HTTP/2."""
+    """An HTTP/2 server: handler(stream) runs in a thread of its own for each request.
+    `streams`: MAX_CONCURRENT_STREAMS; `window`: of each stream; `tls`: a server's context; `connect`: it announces
+    RFC 8441; `greet`: is called with each accepted socket instead of HTTP/2."""
 
-    def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self.listener.getsockname()[1]
-        self.address = f"{'h2' if tls else 'h2c'}://127.0.0.1:{self.port}"
+    def __init__(self, streams=100, window=None, tls=None, connect=False, greet=None, unix=None):
+        family = socket.AF_UNIX if unix else socket.AF_INET
+        self.listener = socket.create_server(str(unix) if unix else ("127.0.0.1", 0), family=family, backlog=1024)
+        self.address = f"{'h2' if tls else 'h2c'}://"
+        self.address += f"unix:{unix}" if unix else f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.tls, self.greet, self.connections, self.accepted = tls, greet, [], 0
         self.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: streams}
         if window is not None:
@@ -268,7 +287,8 @@ class H2Origin:
             except OSError:
                 return
             self.accepted += 1
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.begin, args=(sock,), daemon=True).start()
 
     def begin(self, sock):

@@ -58,13 +58,13 @@ def environment(folder, **extra):
 class Program:
     """A running program; its standard error is kept line by line, JSON lines as dicts."""
 
-    def __init__(self, argv, folder, name, env=None, stdout=None):
+    def __init__(self, argv, folder, name, env=None, stdout=None, **more):
         self.name, self.records, self.lines, self.open = name, [], [], True
         self.changed = threading.Condition()
         self.log = open(folder / f"{name}.log", "ab")
         self.process = subprocess.Popen([str(a) for a in argv], cwd=folder, env=env or environment(folder),
                                         stdin=subprocess.DEVNULL, stdout=stdout or subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, start_new_session=True)
+                                        stderr=subprocess.PIPE, start_new_session=True, **more)
         self.pid = self.process.pid
         self.thread = threading.Thread(target=self.follow, daemon=True)
         self.thread.start()

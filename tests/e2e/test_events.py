@@ -158,6 +158,29 @@ def test_cuts(own, carrier):
     assert len(way.origin.requests) == 4
 
 
+# ---- silence
+
+@pytest.mark.soak
+def test_silent_streams(world):
+    """Event streams without an event for 200 s are still there, longer than aditd keeps connections without a request."""
+    go_on = threading.Event()
+
+    def answer(connection, request):
+        connection.send(HEAD + event(b"first"))
+        if go_on.wait(240):
+            connection.send(event(b"second") + LAST)
+
+    world.origin.serve(answer)
+    asked = [visits.begin(world.server, version) for version in VERSIONS]
+    streams = [Events(one) for one in asked]
+    assert [one.next() for one in streams] == [b"data: first"] * 2
+    time.sleep(200)
+    go_on.set()
+    for one in streams:
+        assert one.next() == b"data: second" and one.next() is None
+        one.asked.leave()
+
+
 # ---- the ends
 
 @both
@@ -205,6 +228,8 @@ def test_one_of_many_leaves(world, version):
     for i in (0, 2):
         assert streams[i].next() == b"data: second" and streams[i].next() is None
         asked[i].leave()
+    if version == "2":
+        connection.close()
     assert left == [True]
 
 

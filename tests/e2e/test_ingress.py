@@ -3,7 +3,6 @@
 What `auto` chose through each, and adit's word on why not better, is written as a table to $ADIT_CARRIERS (a file),
 or to carriers.md in the run's folder. doc/carriers.md holds that of a real run.
 """
-import hashlib
 import json
 import os
 import subprocess
@@ -14,10 +13,10 @@ import pytest
 
 import harness
 import ingress
+import road_traffic
 from harness import DOMAIN, Server
-from wire import Origin, eventually, lines, reply
+from wire import Origin, eventually
 
-MEGABYTE = 1 << 20
 CARRIERS = ("direct", "ws-h2", "ws-h1", "poll")
 # what auto takes, and all that work when forced
 WORKS = {
@@ -33,7 +32,6 @@ WORKS = {
     "caddy": ("ws-h1", ("direct", "ws-h1", "poll")),
     "lighttpd": ("ws-h2", CARRIERS),
 }
-HEAD = [("Content-Type", "application/octet-stream"), ("Transfer-Encoding", "chunked")]
 
 
 class Road:
@@ -41,6 +39,7 @@ class Road:
 
     def __init__(self, folder, authority, kind, edit=None):
         self.folder, self.authority, self.kind, self.count = folder, authority, kind, 0
+        self.websockets_over_http2 = "ws-h2" in WORKS[kind][1]
         proxy_port = harness.free_port()
         tls = {"certificate": "server.pem", "key": "server.key"}
         self.server = Server(folder / "aditd", authority, trusted_proxies=["127.0.0.1"], listen=[
@@ -108,95 +107,6 @@ def logs(request):
         road.origin.serve(None)
 
 
-def ten_visitors(road):
-    """Ten at once, half of them over HTTP/2, each with a megabyte of its own each way."""
-    bodies = [os.urandom(MEGABYTE) for _ in range(10)]
-    visitors = []
-
-    def echo(connection, request):
-        body = request.read()
-        connection.send(reply(200, body, [("X-Path", request.target)]))
-
-    road.origin.serve(echo)
-    for i, body in enumerate(bodies):
-        file = road.folder / f"body{i}"
-        file.write_bytes(body)
-        visitors.append(road.curl("2" if i % 2 else "1.1", "--data-binary", f"@{file}", path=f"/{i}"))
-    results = [None] * len(visitors)
-
-    def wait(i):
-        results[i] = visitors[i].communicate()
-
-    waits = [threading.Thread(target=wait, args=(i,)) for i in range(len(visitors))]
-    for w in waits:
-        w.start()
-    for i, w in enumerate(waits):
-        w.join(40)
-        out, err = results[i]
-        assert hashlib.sha256(out).digest() == hashlib.sha256(bodies[i]).digest(), \
-            f"visitor {i} got {len(out)} bytes: {out[:300]} {err.decode()}"
-
-
-def streamed(road, version):
-    """The origin sends the next piece when the visitor has the one before."""
-    got = threading.Event()
-
-    def pieces(connection, request):
-        request.read()
-        connection.send(lines("HTTP/1.1 200 Fine", HEAD))
-        for i in range(4):
-            piece = b"piece %d\n" % i
-            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
-            if not got.wait(10):
-                break
-            got.clear()
-        connection.send(b"0\r\n\r\n")
-
-    road.origin.serve(pieces)
-    visitor = road.curl(version, "-N")
-    for i in range(4):
-        start = time.monotonic()
-        assert visitor.stdout.readline() == b"piece %d\n" % i, visitor.stderr.read().decode()
-        assert time.monotonic() - start < 5, f"piece {i} was held back"
-        got.set()
-    assert visitor.stdout.read() == b"" and visitor.wait(10) == 0
-
-
-def cancelled(road, version):
-    """A visitor who goes away in the middle takes the origin's connection with him, and nothing else."""
-    told, begun = threading.Event(), threading.Event()
-
-    def endless(connection, request):
-        request.read()
-        if request.target != "/endless":
-            connection.send(reply(200, f"GET {request.target}\n".encode()))
-            return
-        connection.send(lines("HTTP/1.1 200 Fine", HEAD) + b"5\r\nfirst\r\n")
-        begun.set()
-        # an ingress notices at the latest when it cannot write any more; some do not before
-        end = time.monotonic() + 12
-        while time.monotonic() < end:
-            if not connection.send(b"5\r\nagain\r\n"):
-                told.set()
-                return
-            time.sleep(0.01)
-
-    road.origin.serve(endless)
-    visitor = road.curl(version, "-N", path="/endless")
-    assert visitor.stdout.read(5) == b"first", visitor.stderr.read().decode()
-    visitor.kill()
-    visitor.communicate()
-    assert begun.is_set() and told.wait(15), "the origin never heard that the visitor had gone"
-    assert road.works("/after")
-
-
-def all_of_it(road):
-    ten_visitors(road)
-    for version in ("1.1", "2"):
-        streamed(road, version)
-        cancelled(road, version)
-
-
 def run(road, carrier, expect):
     start, before = time.monotonic(), len(road.server.program.records)
     adit = road.adit(carrier)
@@ -204,7 +114,8 @@ def run(road, carrier, expect):
         record = adit.wait_event("published")
         seconds = time.monotonic() - start
         assert record["carrier"] == expect, f"took {record['carrier']}: {record['why']}"
-        all_of_it(road)
+        for what in road_traffic.ALL:
+            what(road)
         assert not adit.events("down"), "the tunnel broke:\n" + adit.text
         ended = time.monotonic()
         adit.stop()

@@ -1,8 +1,9 @@
-"""What runs on a connection to an HTTP/2 origin, for visitors of both versions: messages, resets, cuts, back-pressure,
-WebSockets."""
+"""What runs on a connection to an HTTP/2 origin, for visitors of both versions: messages, resets, cuts,
+back-pressure, WebSockets."""
 import base64
 import hashlib
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -24,7 +25,7 @@ class Fixture:
 
 @pytest.fixture(scope="module")
 def shared(base, authority, nginx, reports):
-    """aditd, adit, and scripted origins: one that allows WebSockets, one that does not, one with a window of 1000 bytes."""
+    """aditd, adit, and scripted origins: one allows WebSockets, one does not, one has a window of 1000 bytes."""
     from conftest import Own
     folder = base / "origin-streams"
     folder.mkdir()
@@ -64,14 +65,16 @@ def scene(shared, request):
 # ---- messages
 
 def test_fields_arrive(scene):
-    """`te: trailers` gets through, the scheme is the connection's, the authority the visitor's or host_header's; what is
-    between two neighbours only stays there."""
+    """`te: trailers` gets through, the scheme is the connection's, the authority the visitor's or host_header's; what
+    is between two neighbours only stays there."""
     with scene.visitor() as visitor:
-        assert visitor.fetch(fields=[("te", "trailers"), ("x-a", "1"), ("cookie", "a=1"), ("cookie", "b=2")]).status == 200
+        fields = [("te", "trailers"), ("x-a", "1"), ("cookie", "a=1"), ("cookie", "b=2")]
+        assert visitor.fetch(fields=fields).status == 200
     request = scene.origin.requests[-1]
     assert request.get("te") == "trailers" and request.get("x-a") == "1" and request.get("cookie") == "a=1; b=2"
     assert request.get(":scheme") == "http" and request.get(":authority") == f"shop.{DOMAIN}"
-    scene.fetch("alice-host", fields=[("Connection", "x-hop, te"), ("X-Hop", "1"), ("TE", "trailers"), ("Keep-Alive", "1")])
+    fields = [("Connection", "x-hop, te"), ("X-Hop", "1"), ("TE", "trailers"), ("Keep-Alive", "1")]
+    scene.fetch("alice-host", fields=fields)
     request = scene.origins["files"].requests[-1]
     assert request.get(":authority") == "inner.example:8080"
     assert not {"x-hop", "keep-alive", "connection", "host"} & set(dict(request.fields))
@@ -103,7 +106,8 @@ def test_trailers_both_ways(scene):
                      + b"4\r\nsome\r\n0\r\nX-End: yes\r\n\r\n")
         answer = visitor.read("POST")
         assert answer.body == b"some" and ("x-sum", "42") in answer.trailers
-    assert [(body, dict(trailers)["x-end"]) for body, trailers in seen] == [(b"some", "yes"), (b"", "yes"), (b"some", "yes")]
+    assert [body for body, _ in seen] == [b"some", b"", b"some"]
+    assert all(dict(trailers)["x-end"] == "yes" for _, trailers in seen), seen
 
 
 @pytest.mark.parametrize("status", [200, 204, 404])
@@ -193,9 +197,10 @@ def test_both_directions_at_once(scene):
 
 # ---- resets and cuts
 
-@pytest.mark.parametrize("code", ["CANCEL", "REFUSED_STREAM", "ENHANCE_YOUR_CALM", "PROTOCOL_ERROR", "INTERNAL_ERROR"])
+@pytest.mark.parametrize("code", ["CANCEL", "REFUSED_STREAM", "ENHANCE_YOUR_CALM", "PROTOCOL_ERROR",
+                                  "INTERNAL_ERROR"])
 def test_reset_within_answer(scene, code):
-    """A reset by the origin in the middle of an answer reaches the visitor: as the same one, or as a cut connection."""
+    """A reset by the origin in the middle of an answer reaches the visitor: as the same one, or as a cut message."""
     go = threading.Event()
 
     def answer(stream):
@@ -220,12 +225,13 @@ def test_reset_within_answer(scene, code):
 
 
 @pytest.mark.parametrize("code, status, grpc", [
-    ("CANCEL", 502, "CANCEL"), ("REFUSED_STREAM", 503, "REFUSED_STREAM"), ("ENHANCE_YOUR_CALM", 503, "ENHANCE_YOUR_CALM"),
+    ("CANCEL", 502, "CANCEL"), ("REFUSED_STREAM", 503, "REFUSED_STREAM"),
+    ("ENHANCE_YOUR_CALM", 503, "ENHANCE_YOUR_CALM"),
     ("PROTOCOL_ERROR", 502, None), ("INTERNAL_ERROR", 502, None), ("NO_ERROR", 502, None),
 ])
 def test_reset_instead_of_answer(scene, code, status, grpc):
-    """A reset before any answer is a page that names the hop; a gRPC call gets it as its own reset, where that says what its
-    client should do."""
+    """A reset before any answer is a page that names the hop; a gRPC call gets it as its own reset, where that says
+    what its client should do."""
     scene.origin.serve(lambda s: s.abort(ErrorCodes[code]))
     answer = scene.fetch()
     assert answer.status == status and answer.get("proxy-status").startswith("adit; error="), answer.fields
@@ -296,6 +302,79 @@ def test_cut_within_answer(scene):
     assert len(cut.value.body) == 30000
     scene.origin.serve(None)
     assert scene.fetch().status == 200
+
+
+class Moods:
+    """Answers each request in one of the ways in which an origin can fail, by chance."""
+
+    def __init__(self, seed):
+        self.random, self.lock, self.seen = random.Random(seed), threading.Lock(), {}
+
+    def __call__(self, stream):
+        with self.lock:
+            mood, code = self.random.random(), self.random.choice(list(ErrorCodes)[:14])
+            stream.refused = mood < 0.1 and code == ErrorCodes.REFUSED_STREAM
+            self.seen.setdefault(stream.get(":path"), []).append(stream)
+        if mood < 0.1:
+            stream.abort(code)
+        elif mood < 0.15:
+            stream.end.leave(max(stream.number - 2, 0))
+        elif mood < 0.2:
+            stream.end.close()
+        elif mood < 0.3:
+            stream.respond(200)
+            stream.send(b"some of it")
+            stream.end.close() if mood < 0.22 else stream.abort(ErrorCodes.INTERNAL_ERROR)
+        elif mood < 0.4:
+            stream.respond(200)
+            stream.send(b"x" * 200000, end=True)
+        elif mood < 0.5:
+            stream.respond(403, end=True)
+        else:
+            stream.some() if stream.get(":method") == "POST" else None
+            stream.respond(200, end=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moods(scene, seed):
+    """An origin that fails in every way at once: each visitor learns what became of his request, in time; it is asked
+    twice at most, and what has a body only if it was refused; behind all that the next request is served."""
+    moods, results, chance = Moods(seed), [], random.Random(seed)
+    scene.origin.serve(moods)
+
+    def visit(number):
+        mine = random.Random(number)
+        with scene.visitor() as visitor:
+            for i in range(20):
+                body = b"x" * mine.choice((1, 100000)) if mine.random() < 0.5 else None
+                path = f"/{number}/{i}/{'b' if body else 'n'}"
+                stream = visitor.ask("POST" if body else "GET", path, end=body is None)
+                try:
+                    if mine.random() < 0.1:
+                        stream.abort(ErrorCodes.CANCEL)
+                        continue
+                    if body:
+                        stream.send(body, end=True)
+                    stream.head()
+                    stream.read()
+                    results.append(stream.status)
+                except Gone:
+                    results.append(None)
+                except AssertionError as e:
+                    results.append(str(e))
+
+    visits = [threading.Thread(target=visit, args=(chance.randrange(1 << 30),), daemon=True) for _ in range(8)]
+    for one in visits:
+        one.start()
+    for one in visits:
+        one.join(60)
+        assert not one.is_alive(), results
+    assert len(results) > 100 and results.count(200) > 50 and set(results) <= {200, 403, 502, 503, None}, results
+    for path, seen in moods.seen.items():
+        refused = seen[0].refused or seen[0].number > seen[0].end.last
+        assert len(seen) == 1 or (len(seen) == 2 and (refused or path.endswith("n"))), path
+    scene.origin.serve(None)
+    assert scene.fetch(target="/after").body == b"GET /after\n"
 
 
 # ---- how much at once
@@ -381,7 +460,8 @@ def test_hundred_megabytes(own, tmp_path):
     with open(body, "wb") as f:
         for _ in range(100):
             f.write(os.urandom(MEGABYTE))
-    own.run(["nghttpd", "--no-tls", "--echo-upload", "-w", "20", "-W", "24", "-a", "127.0.0.1", "-d", tmp_path, port], "nghttpd")
+    own.run(["nghttpd", "--no-tls", "--echo-upload", "-w", "20", "-W", "24", "-a", "127.0.0.1", "-d", tmp_path, port],
+            "nghttpd")
     server = own.server()
     adit = own.http(server, f"h2c://127.0.0.1:{port}", "--name", "shop")
     adit.wait_event("published")
@@ -455,7 +535,7 @@ def test_websocket_that_is_refused(scene):
 
 
 def test_websocket_not_announced(scene):
-    """An origin that does not announce RFC 8441 is not asked; the visitor is told so. A bad key is the visitor's fault."""
+    """An origin that does not announce RFC 8441 is not asked; the visitor is told so. A bad key is his own fault."""
     answer = scene.fetch("files", fields=UPGRADE)
     assert answer.status == 502 and "RFC 8441" in answer.get("proxy-status")
     assert "error=http_upgrade_failed" in answer.get("proxy-status")

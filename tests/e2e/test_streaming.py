@@ -1,5 +1,6 @@
 """Messages that take their time, of HTTP/1.1 and HTTP/2 visitors: each piece arrives when it is sent, and what comes before,
 between and behind the pieces arrives in its place. (Whole messages of HTTP/1.1 visitors: test_messages.py.)"""
+import hashlib
 import os
 import select
 import threading
@@ -58,7 +59,7 @@ def test_both_directions_in_turn(world, version, size):
         while len(back) < size:
             back += asked.some()
         assert back == piece[::-1]
-    asked.end()
+    asked.finish()
     assert asked.rest() == b""
     asked.leave()
 
@@ -82,7 +83,7 @@ def test_both_directions_at_once(world, version):
     def pour_up():
         for at in range(0, len(up), 50_000):
             asked.piece(up[at:at + 50_000])
-        asked.end()
+        asked.finish()
 
     world.origin.serve(answer)
     asked = begin(world, version, "POST", body=True, tls=False)  # two threads on one connection: not by Python's TLS
@@ -111,7 +112,7 @@ def test_trickle_up(world, version):
     for i in range(20):
         asked.piece(b"%d" % (i % 10))
         eventually(lambda: len(pieces) == i + 1, f"piece {i} at the origin")
-    asked.end()
+    asked.finish()
     assert asked.head().status == 200 and asked.rest() == b"01234567890123456789"
     asked.leave()
 
@@ -166,6 +167,37 @@ def test_broken_off(world, version, how):
     asked.leave()
 
 
+@pytest.mark.big
+def test_upload_into_a_slow_origin(own, version):
+    """64 MB into an origin that reads slowly: nothing is lost, and neither program holds much of it."""
+    server, origin, digest = own.server(), own.origin(), hashlib.sha256()
+
+    def answer(connection, request):
+        while piece := one_chunk(connection):
+            digest.update(piece)
+            if len(connection.received) > 1 << 20:
+                connection.received.clear()
+                time.sleep(0.04)
+        request.body = b"read"
+        connection.reader.line()
+        connection.send(reply(200, digest.hexdigest().encode()))
+
+    origin.serve(answer)
+    adit = own.http(server, origin.address, "--name", "shop")
+    adit.wait_event("published")
+    asked, sent = visits.begin(server, version, "POST", body=True), hashlib.sha256()
+    for _ in range(64):
+        piece = os.urandom(1 << 20)
+        sent.update(piece)
+        asked.piece(piece)
+    asked.finish()
+    assert asked.head().status == 200 and asked.rest().decode() == sent.hexdigest()
+    asked.leave()
+    used = server.program.memory(), adit.memory()
+    print(f"64 MB to a slow origin over HTTP/{version}: aditd {used[0]} KiB, adit {used[1]} KiB")
+    assert max(used) < 32 * 1024
+
+
 # ---- before the body
 
 def test_expect_continue(world, version):
@@ -179,7 +211,7 @@ def test_expect_continue(world, version):
     asked = begin(world, version, "POST", fields=[("Expect", "100-continue")], body=True)
     assert asked.head().status == 100
     asked.piece(b"waited for")
-    asked.end()
+    asked.finish()
     assert asked.head().status == 200 and asked.rest() == b"waited for"
     asked.leave()
 
@@ -194,7 +226,7 @@ def test_expect_without_waiting(world, version, says):
     world.origin.serve(answer)
     asked = begin(world, version, "POST", fields=[("Expect", "100-continue")], body=True)
     asked.piece(b"a" * LENGTH)
-    asked.end()
+    asked.finish()
     statuses = [asked.head().status]
     if statuses[0] == 100:
         statuses.append(asked.head().status)
@@ -264,7 +296,7 @@ def test_early_answer_and_reading_on(world, version):
     asked.piece(b"first, ")
     assert asked.head().status == 200 and asked.rest() == b"early"
     asked.piece(b"x" * LENGTH)
-    asked.end()
+    asked.finish()
     eventually(lambda: taken, "the rest at the origin")
     assert taken == [b"first, " + b"x" * LENGTH]
     asked.leave()
@@ -377,7 +409,7 @@ def test_trailers(world, version, body):
     asked = begin(world, version, "POST", fields=fields, body=True)
     if body:
         asked.piece(body)
-    asked.end(up)
+    asked.finish(up)
     assert asked.head().status == 200 and asked.rest() == body
     assert [(n.lower(), v) for n, v in asked.trailers] == down
     request = world.origin.requests[0]

@@ -177,6 +177,41 @@ def test_close_of_the_origin(tunnel, version, code, reason):
 
 
 @both
+def test_origin_ends_for_both(tunnel, version):
+    """When the origin ends a WebSocket it is over, also for a visitor who does nothing about it."""
+    async def leave(ws):
+        await ws.close(1001, "going")
+
+    tunnel.origin.serve(leave)
+    path, before = f"/ends/{version}", tunnel.server.program.descriptors()
+    with tunnel.open(version, path=path) as ws:
+        assert ws.receive() is None
+        [line] = eventually(lambda: [x for x in tunnel.server.access_lines() if x["path"] == path], "it is over", 3)
+        assert (line["status"], line["error"]) == (101, ""), line
+        if version == "2":
+            eventually(lambda: ws.way.stream.reset == 0, "RST_STREAM(NO_ERROR)")
+        else:
+            eventually(lambda: tunnel.server.program.descriptors() <= before, "the connection is closed", 5)
+
+
+@both
+def test_last_words_to_a_slow_visitor(tunnel, version):
+    """What an origin says before it ends comes whole, also to a visitor who takes his time."""
+    words = os.urandom(4 * MIB)
+
+    async def leave(ws):
+        await ws.send(words)
+        await ws.close(1001, "said all")
+
+    tunnel.origin.serve(leave)
+    with tunnel.open(version) as ws:
+        eventually(lambda: tunnel.origin.sockets, "the socket at the origin")
+        time.sleep(0.5)  # now all that is between them is full
+        assert ws.receive() == words and ws.receive() is None
+        assert (ws.protocol.close_rcvd.code, ws.protocol.close_rcvd.reason) == (1001, "said all")
+
+
+@both
 def test_close_without_a_code(tunnel, version):
     """A Close that says nothing stays one that says nothing."""
     with tunnel.open(version) as ws:
@@ -416,6 +451,22 @@ def test_conversations_over_cuts(own, carrier):
     print(f"{carrier}: {sum(talk.counts)} messages over {saw.cuts} cuts, {moved} resumptions")
     assert len(talk.heard) == sum(talk.counts) and set(talk.heard.values()) == {1}
     assert moved >= 5 and len(way.adit.events("published")) == 1 and min(talk.counts) > 10
+
+
+@both
+def test_opened_while_the_carrier_is_away(own, version):
+    """A WebSocket that is asked for while there is no carrier waits for the next one."""
+    way = Way(own, origin=own.keep(Origin()))
+    way.relay.closed = True
+    way.relay.cut()
+    way.server.program.wait_event("link.detached")
+    healing = threading.Timer(0.5, setattr, (way.relay, "closed", False))
+    healing.start()
+    with WebSocket(way.server, version) as ws:
+        ws.send("at last")
+        assert ws.receive() == "at last"
+        ws.close()
+    healing.join()
 
 
 # ---- silence

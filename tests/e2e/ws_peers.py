@@ -10,16 +10,17 @@ import struct
 import threading
 
 import websockets
-from h2.exceptions import ProtocolError
 from websockets.client import ClientConnection
+from websockets.connection import SEND_EOF
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.frames import OP_CLOSE, OP_CONT, OP_PING, OP_PONG, OP_TEXT
+from websockets.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_PONG, OP_TEXT
+from websockets.server import ServerConnection
 from websockets.uri import parse_uri
 
 import visits
 from harness import DOMAIN
-from wire import TIMEOUT, Visitor
+from wire import TIMEOUT, Cut, Visitor, lines
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 NOT_ON_A_STREAM = ("host", "upgrade", "connection", "sec-websocket-key")
@@ -88,6 +89,27 @@ class Origin:
         self.thread.join(5)
 
 
+def echo_on(connection, request):
+    """The same as a handler of wire.Origin."""
+    protocol = ServerConnection(max_size=None)
+    protocol.receive_data(lines(request.start, request.fields))
+    protocol.send_response(protocol.accept(protocol.events_received()[0]))
+    request.body = b""
+    while True:
+        out = protocol.data_to_send()
+        connection.send(b"".join(out))
+        data = connection.reader.some() if SEND_EOF not in out else b""
+        if not data:
+            break
+        protocol.receive_data(data)
+        for frame in protocol.events_received():
+            if frame.opcode in (OP_TEXT, OP_BINARY):
+                (protocol.send_text if frame.opcode is OP_TEXT else protocol.send_binary)(frame.data, frame.fin)
+            elif frame.opcode is OP_CONT:
+                protocol.send_continuation(frame.data, frame.fin)
+    connection.end()
+
+
 class Over1:
     """The way of a WebSocket over an HTTP/1.1 connection."""
 
@@ -113,7 +135,7 @@ class Over2:
         if how == "reset":
             self.stream.leave()
         elif how == "fin":
-            self.stream.end()
+            self.stream.finish()
         else:
             self.stream.connection.close()
 
@@ -169,7 +191,7 @@ class WebSocket:
     def cut(self, how):
         try:
             self.way.cut(how)
-        except (OSError, ProtocolError):
+        except (OSError, Cut):
             pass
 
     def flush(self):
@@ -233,10 +255,16 @@ class WebSocket:
             assert self.pump()
             self.pongs += [f.data for f in self.frames if f.opcode is OP_PONG]
 
-    def close(self, code=1000, reason=""):
-        """The closing handshake."""
+    def say_goodbye(self, code, reason=""):
+        """The closing handshake alone: some ingresses do not pass the end behind it on."""
         self.protocol.send_close(code, reason)
         self.flush()
+        while not self.protocol.close_rcvd:
+            assert self.pump()
+
+    def close(self, code=1000, reason=""):
+        """The closing handshake, and the end that the origin makes."""
+        self.say_goodbye(code, reason)
         assert self.receive() is None
         if isinstance(self.way, Over2):
             self.cut("fin")

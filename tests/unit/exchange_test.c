@@ -249,6 +249,52 @@ static void origin_fails_after_103(void)
 	is_over(&s, ADIT_ERR_RESET);
 }
 
+/* Why is said beside where. */
+static void origin_says_why(void)
+{
+	struct setup s;
+
+	get(&s);
+	half_abort_why(&s.origin.half, ADIT_ERR_TLS_CERT, "certificate has expired");
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.visitor.text, "502 "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.visitor.text, "proxy-status=("));
+	CU_ASSERT_STRING_EQUAL(s.detail, "localhost:3000: certificate has expired");
+	is_over(&s, ADIT_ERR_TLS_CERT);
+}
+
+static void grpc_is_told_by_reset(void)
+{
+	static const struct {
+		const char *type;
+		int minor, err;
+		bool reset;
+	} rows[] = {
+		{"application/grpc", 2, ADIT_ERR_CANCELLED, true},
+		{"application/grpc+proto", 2, ADIT_ERR_LIMIT, true},
+		{"application/GRPC;x=1", 2, ADIT_ERR_CALM, true},
+		{"application/grpc", 2, ADIT_ERR_REFUSED, false},
+		{"application/grpc", 1, ADIT_ERR_CANCELLED, false},
+		{"application/grpc-web", 2, ADIT_ERR_CANCELLED, false},
+		{"text/plain", 2, ADIT_ERR_LIMIT, false},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct setup s;
+		struct head h;
+
+		make(&s);
+		script_make_request(&h, "POST", "", "");
+		h.minor = rows[i].minor;
+		CU_ASSERT_EQUAL_FATAL(fields_add(&h.fields, STR("content-type"), str_of(rows[i].type)), 0);
+		exchange_begin(s.x, &h, false);
+		head_free(&h);
+		half_abort(&s.origin.half, rows[i].err);
+		CU_ASSERT_EQUAL(s.visitor.began, !rows[i].reset);
+		CU_ASSERT_EQUAL(s.visitor.aborted, rows[i].reset ? rows[i].err : ADIT_ERR_ENOUGH);
+		is_over(&s, rows[i].err);
+	}
+}
+
 static void origin_has_enough(void)
 {
 	struct setup s;
@@ -258,6 +304,43 @@ static void origin_has_enough(void)
 	script_respond(&s.origin, 413, 0, true, "");
 	half_abort(&s.origin.half, ADIT_ERR_RESET);
 	CU_ASSERT_STRING_EQUAL(s.visitor.text, "413 0 none|end|abort ENOUGH|");
+	is_over(&s, 0);
+}
+
+static void upgrade(struct setup *s, const char *protocol, int status)
+{
+	struct head h;
+
+	make(s);
+	script_grant(&s->visitor, 10000);
+	script_make_request(&h, "GET", protocol, "");
+	exchange_begin(s->x, &h, false);
+	head_free(&h);
+	script_respond(&s->origin, status, HEAD_LENGTH_UNKNOWN, false, "");
+	script_send(&s->origin, 10);
+	half_end(&s->origin.half, NULL);
+}
+
+/* The end of a WebSocket's origin is the end; of other protocols, and of a refused upgrade, it is that of one side. */
+static void websocket_ends(void)
+{
+	struct setup s;
+
+	upgrade(&s, "WebSocket", 101);
+	CU_ASSERT_STRING_EQUAL(s.visitor.text, "101|body|end|abort ENOUGH|");
+	CU_ASSERT_EQUAL(s.origin.aborted, ADIT_ERR_ENOUGH);
+	is_over(&s, 0);
+
+	upgrade(&s, "chat", 101);
+	CU_ASSERT_EQUAL(s.done, 0);
+	half_end(&s.visitor.half, NULL);
+	CU_ASSERT_STRING_EQUAL(s.visitor.text, "101|body|end|");
+	is_over(&s, 0);
+
+	upgrade(&s, "websocket", 403);
+	CU_ASSERT_EQUAL(s.done, 0);
+	half_end(&s.visitor.half, NULL);
+	CU_ASSERT_EQUAL(s.origin.aborted, 0);
 	is_over(&s, 0);
 }
 
@@ -380,7 +463,10 @@ static const struct unit_test tests[] = {
 	{"a page that answers HEAD has no body", page_for_head},
 	{"a response that was begun is cut, not completed", origin_cuts_its_body},
 	{"after an informational response an error is still a page", origin_fails_after_103},
+	{"an answering half may say why it aborts", origin_says_why},
+	{"a gRPC call that is refused or given up gets no page", grpc_is_told_by_reset},
 	{"an answering half that aborts behind its response only refuses the rest of the request", origin_has_enough},
+	{"the end of a WebSocket's origin is the end of both", websocket_ends},
 	{"a request without a route gets its error's page", no_route},
 	{"a request may be answered with an error before it is routed", failed_at_once},
 	{"what is kept for the log is cut, not refused", long_texts},

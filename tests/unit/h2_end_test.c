@@ -89,6 +89,56 @@ static void answering_half_aborts(void)
 	}
 }
 
+/* What each side says by its reset is what the other is told, as far as there is a word for it. */
+static void resets_mean_something(void)
+{
+	static const struct {
+		int said, by_answerer, by_asker; /* what the other one is told */
+	} rows[] = {
+		{ADIT_ERR_CANCELLED, ADIT_ERR_CANCELLED, ADIT_ERR_ABANDONED},
+		{ADIT_ERR_ABANDONED, ADIT_ERR_CANCELLED, ADIT_ERR_ABANDONED},
+		{ADIT_ERR_CALM, ADIT_ERR_CALM, ADIT_ERR_CALM},
+		{ADIT_ERR_LIMIT, ADIT_ERR_LIMIT, ADIT_ERR_LIMIT},
+		{ADIT_ERR_PROTO, ADIT_ERR_PROTO, ADIT_ERR_PROTO},
+		{ADIT_ERR_RESET, ADIT_ERR_INCOMPLETE, ADIT_ERR_INCOMPLETE},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (int asker = 0; asker < 2; asker++) {
+			struct half_script visitor, origin;
+			struct h2_pair p;
+
+			pair_init(&p, &origin, 1);
+			bring_to(&p, &visitor, &origin, UPLOADING);
+			half_abort(asker ? &visitor.half : &origin.half, rows[i].said);
+			pair_run(&p);
+			CU_ASSERT_EQUAL((asker ? &origin : &visitor)->aborted, asker ? rows[i].by_asker : rows[i].by_answerer);
+			pair_over(&p);
+		}
+	}
+}
+
+/* The far end's connection has ended: complete messages are told to their end, the others as far as they came. */
+static void cut_in_every_state(void)
+{
+	for (int stage = 0; stage < STAGES; stage++) {
+		struct half_script visitor, origin;
+		struct h2_pair p;
+
+		pair_init(&p, &origin, 1);
+		bring_to(&p, &visitor, &origin, (enum stage)stage);
+		h2_cut(p.ask.h2);
+		CU_ASSERT_EQUAL(visitor.aborted != 0, stage < DOWNLOADING);
+		script_grant(&visitor, 100000);
+		CU_ASSERT_EQUAL(visitor.got, stage < DOWNLOADING ? 0 : 3000);
+		CU_ASSERT(ends_with(&visitor, stage == ANSWERED ? "end|" : "abort INCOMPLETE|"));
+		CU_ASSERT_EQUAL(h2_open(p.ask.h2), 0);
+		CU_ASSERT_EQUAL(p.ask.budget.used, 0);
+		CU_ASSERT(h2_recv(p.ask.h2, (const uint8_t *)"x", 1) < 0);
+		pair_free(&p);
+	}
+}
+
 static void freed_in_every_state(void)
 {
 	for (int stage = 0; stage < STAGES; stage++) {
@@ -365,6 +415,8 @@ static void too_many_fields(void)
 static const struct unit_test tests[] = {
 	{"an asking half may abort in every state", asking_half_aborts},
 	{"an answering half may abort in every state", answering_half_aborts},
+	{"a reset's reason arrives", resets_mean_something},
+	{"when the far end has gone, what came whole ends well", cut_in_every_state},
 	{"an h2 may be freed in every state of a stream, whose halves are told", freed_in_every_state},
 	{"a stream that was never used leaves nothing", never_asked},
 	{"halves may abort from inside each op", aborts_from_inside},

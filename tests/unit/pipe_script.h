@@ -19,7 +19,7 @@ struct pipe_end {
 	struct pipe *pipe;
 	unsigned side;
 	int err;             /* found when all that arrived is read */
-	bool paused, stopped, destroyed, finished, wants_room;
+	bool paused, stopped, destroyed, finished, spoilt, wants_room;
 };
 
 /** One direction: from end[i] to the other. */
@@ -110,9 +110,24 @@ static inline void pipe_finish(struct stream *s)
 	pipe_end_of(s)->finished = true;
 }
 
+static inline void pipe_spoil(struct stream *s)
+{
+	pipe_end_of(s)->spoilt = true;
+}
+
+static inline int pipe_ended(const struct stream *s)
+{
+	return pipe_end_of(s)->err;
+}
+
+/* A spoilt end lets the other one find a reset, behind what has arrived there. */
 static inline void pipe_stop(struct stream *s)
 {
-	pipe_end_of(s)->stopped = true;
+	struct pipe_end *e = pipe_end_of(s), *far = &e->pipe->end[1 - e->side];
+
+	e->stopped = true;
+	if (e->spoilt && (!far->err || far->err == ADIT_ERR_EOF))
+		far->err = ADIT_ERR_RESET;
 }
 
 static inline void pipe_destroy(struct stream *s)
@@ -124,7 +139,7 @@ static inline struct pipe *pipe_new(struct loop *l, size_t room)
 {
 	static const struct stream_ops ops = {
 		.read = pipe_read, .write = pipe_write, .pause = pipe_pause, .unsent = pipe_unsent, .finish = pipe_finish,
-		.stop = pipe_stop, .destroy = pipe_destroy,
+		.spoil = pipe_spoil, .ended = pipe_ended, .stop = pipe_stop, .destroy = pipe_destroy,
 	};
 	struct pipe *p = calloc(1, sizeof(*p));
 

@@ -44,6 +44,7 @@ struct world {
 	struct conf_token tokens[2];
 	struct conf_server conf;
 	struct registry *registry;
+	struct ports *ports;
 	struct acceptor *acceptor;
 	struct resolver resolver;
 	struct wire_hello hello;
@@ -214,7 +215,8 @@ static inline void world_open(struct world *w, char **names)
 	w->tokens[1] = (struct conf_token){.name = (char *)(uintptr_t)"two", .sha256 = {2}, .names = names, .name_count = 1};
 	w->conf = (struct conf_server){.tokens = w->tokens, .token_count = 2, .resume_seconds = 30, .heartbeat_seconds = 30};
 	w->registry = registry_new();
-	CU_ASSERT_PTR_NOT_NULL_FATAL(w->registry);
+	w->ports = ports_new(w->loop, &(struct ports_options){.conf = &w->conf});
+	CU_ASSERT_FATAL(w->registry && w->ports);
 	w->resolver.world = w;
 	w->hello.version = WIRE_VERSION;
 	w->hello.tunnel_count = 1;
@@ -233,7 +235,7 @@ static inline void world_start(struct world *w)
 {
 	static const struct dialer_events events = {world_request, world_published, world_moved, world_down, world_refused};
 	const struct acceptor_options a = {
-		.registry = w->registry, .conf = &w->conf, .published = "https://NAME.t.example", .budget = &w->budget,
+		.registry = w->registry, .ports = w->ports, .conf = &w->conf, .published = "https://NAME.t.example", .budget = &w->budget,
 		.empty = world_told, .ready = world_told, .strayed = world_strayed, .owner = w,
 	};
 	const struct dialer_options d = {
@@ -268,6 +270,7 @@ static inline void world_free(struct world *w)
 	dialer_free(&w->dialer);
 	acceptor_free(&w->acceptor);
 	loop_settle(w->loop);
+	ports_free(&w->ports);
 	registry_free(&w->registry);
 	CU_ASSERT_EQUAL(w->budget.used, 0);
 	CU_ASSERT_EQUAL(w->loop->timer_count, 0);

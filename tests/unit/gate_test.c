@@ -1,0 +1,194 @@
+/* gate: what a stranger's frames come to, cut anywhere. tests/e2e/h2_rules.py has the rules; here the same bytes must
+ * mean the same however they arrive. */
+#include <stdlib.h>
+
+#include "h2/h2.h"
+#include "half_script.h"
+
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define HELLO PREFACE "\0\0\0\4\0\0\0\0\0"
+#define GET "\x82\x86\x84\x41\x09" "a.example"
+#define GET_LEN "\0\0\x0e"
+/* a GET on that stream, its block and all its frame */
+#define ASK(stream) GET_LEN "\1\5\0\0\0" stream GET
+#define ACK "\0\0\0\4\1\0\0\0\0"
+#define BYTES(s) (const uint8_t *)(s), sizeof(s) - 1
+enum { RST = 3, GOAWAY = 7 };
+#define STREAMS 4
+
+struct end {
+	struct h2 *h2;
+	struct budget budget;
+	struct half_script answers[STREAMS];
+	unsigned requests;
+	int err;
+	int64_t goaway, rst; /* codes, -1 = none */
+	uint32_t rst_stream;
+};
+
+static void on_wake(void *owner)
+{
+	(void)owner;
+}
+
+static void on_request(void *owner, struct h2_stream *stream, const struct head *h, bool bodyless)
+{
+	struct end *e = owner;
+	struct half_script *s = &e->answers[e->requests++];
+
+	CU_ASSERT_FATAL(e->requests <= STREAMS);
+	script_init(s);
+	half_link(&s->half, h2_stream_half(stream));
+	script_head(&s->half, h, bodyless);
+	script_grant(s, 1000);
+}
+
+static void begin(struct end *e)
+{
+	static const struct h2_events events = {.wake = on_wake, .request = on_request};
+	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget};
+
+	memset(e, 0, sizeof(*e));
+	e->budget = (struct budget){NULL, BUDGET_TUNNEL, 0};
+	e->goaway = e->rst = -1;
+	e->h2 = h2_new(&o, &events, e);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(e->h2);
+}
+
+static uint32_t word(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* What it says to that. */
+static void pull(struct end *e)
+{
+	uint8_t block[H2_QUANTUM + H2_FRAME_HEADER];
+	size_t n;
+
+	while ((n = h2_pull(e->h2, block, sizeof(block))) > 0) {
+		for (size_t at = 0; at + 9 <= n; at += 9 + (word(block + at) >> 8)) {
+			const uint8_t *f = block + at;
+
+			if (f[3] == GOAWAY)
+				e->goaway = word(f + 13);
+			if (f[3] == RST) {
+				e->rst = word(f + 9);
+				e->rst_stream = word(f + 5);
+			}
+		}
+	}
+}
+
+static void take(struct end *e, const uint8_t *p, size_t n)
+{
+	if (n && !e->err)
+		e->err = h2_recv(e->h2, p, n);
+	pull(e);
+}
+
+struct row {
+	const char *what;
+	const uint8_t *bytes;
+	size_t n;
+	unsigned requests;
+	int64_t goaway, rst;
+	uint32_t rst_stream;
+};
+
+static const struct row rows[] = {
+	{"two GETs", BYTES(HELLO ASK("\1") ASK("\3")), 2, -1, -1, 0},
+	{"a stream that depends on itself",
+	 BYTES(HELLO "\0\0\x13\1\x25\0\0\0\1" "\0\0\0\1\x10" GET ASK("\3")), 2, -1, -1, 0},
+	{"the same with padding",
+	 BYTES(HELLO "\0\0\x16\1\x2d\0\0\0\1" "\2\x80\0\0\1\x10" GET "\0\0" ASK("\3")), 2, -1, -1, 0},
+	{"a block in two frames, the first with priority",
+	 BYTES(HELLO "\0\0\7\1\x21\0\0\0\1" "\0\0\0\1\x10\x82\x86" "\0\0\x0c\x09\4\0\0\0\1" "\x84\x41\x09" "a.example"
+	       ASK("\3")), 2, -1, -1, 0},
+	{"both SETTINGS are acknowledged", BYTES(HELLO ACK ACK ASK("\1")), 1, -1, -1, 0},
+	{"an acknowledgement of nothing", BYTES(HELLO ACK ACK ACK ASK("\1")), 0, 1, -1, 0},
+	{"PRIORITY", BYTES(HELLO "\0\0\5\2\0\0\0\0\7" "\0\0\0\7\1" ASK("\1")), 1, -1, -1, 0},
+	{"PRIORITY on stream 0", BYTES(HELLO "\0\0\5\2\0\0\0\0\0" "\0\0\0\7\1" ASK("\1")), 0, 1, -1, 0},
+	{"PRIORITY of 4 bytes", BYTES(HELLO ASK("\1") "\0\0\4\2\0\0\0\0\1" "\0\0\0\7" ASK("\3")), 2, -1, 6, 1},
+	{"PRIORITY of 4 bytes on an idle stream", BYTES(HELLO "\0\0\4\2\0\0\0\0\1" "\0\0\0\7" ASK("\1")), 0, 6, -1, 0},
+	{"WINDOW_UPDATE by 0", BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\0\0\0\0" ASK("\3")), 2, -1, 1, 1},
+	{"WINDOW_UPDATE by 0, reserved bit set",
+	 BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\x80\0\0\0" ASK("\3")), 2, -1, 1, 1},
+	{"WINDOW_UPDATE", BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\0\1\0\0" ASK("\3")), 2, -1, -1, 0},
+	{"SETTINGS that overflow a window, behind another entry",
+	 BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\x7f\xff\0\0" "\0\0\x0c\4\0\0\0\0\0" "\0\1\0\0\0\0" "\0\4\0\1\0\0"
+	       "\0\4\0\2\0\0" ASK("\3")), 1, 3, -1, 0},
+	{"SETTINGS that do not",
+	 BYTES(HELLO ASK("\1") "\0\0\4\x08\0\0\0\0\1" "\x7f\xfe\0\0" "\0\0\6\4\0\0\0\0\0" "\0\4\0\1\0\0" ASK("\3")),
+	 2, -1, -1, 0},
+	{"a stream that was passed over", BYTES(HELLO ASK("\5") ASK("\1")), 1, 1, -1, 0},
+	{"a stream that its end has reset",
+	 BYTES(HELLO ASK("\1") "\0\0\4\3\0\0\0\0\1" "\0\0\0\x08" ASK("\1")), 1, 5, -1, 0},
+	{"a frame that nobody knows", BYTES(HELLO "\0\0\3\x4d\xff\0\0\0\7" "abc" ASK("\1")), 1, -1, -1, 0},
+};
+
+static void judge(const struct row *r, struct end *e)
+{
+	if (e->requests != r->requests || e->goaway != r->goaway || e->rst != r->rst || e->rst_stream != r->rst_stream) {
+		printf("\n    %s: %u requests, GOAWAY %lld, RST %lld on %u\n", r->what, e->requests, (long long)e->goaway,
+		       (long long)e->rst, e->rst_stream);
+		CU_FAIL("not what was wanted");
+	}
+	CU_ASSERT_EQUAL(e->err != 0, r->goaway >= 0);
+	h2_free(&e->h2, ADIT_ERR_ABANDONED);
+	CU_ASSERT_EQUAL(e->budget.used, 0);
+}
+
+static void cut_anywhere(void)
+{
+	struct end e;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct row *r = &rows[i];
+
+		for (size_t cut = 0; cut <= r->n; cut++) {
+			begin(&e);
+			take(&e, r->bytes, cut);
+			take(&e, r->bytes + cut, r->n - cut);
+			judge(r, &e);
+		}
+		begin(&e);
+		for (size_t at = 0; at < r->n; at++)
+			take(&e, r->bytes + at, 1);
+		judge(r, &e);
+	}
+}
+
+/* A block is waited for from its frame's header to its last byte, and each has its own number. */
+static void block(void)
+{
+	static const char frames[] = HELLO ASK("\1") "\0\0\2\1\1\0\0\0\3" "\x82\x86"
+	                             "\0\0\x0c\x09\4\0\0\0\3" "\x84\x41\x09" "a.example" ASK("\5");
+	const uint8_t *p = (const uint8_t *)frames;
+	const size_t first = sizeof(HELLO) - 1 + 9 + 14, second = first + 9 + 2 + 9 + 12;
+	struct end e;
+
+	begin(&e);
+	for (size_t at = 0; at < sizeof(frames) - 1; at++) {
+		size_t n = at + 1;
+		uint32_t wanted = 0;
+
+		take(&e, p + at, 1);
+		if (n >= first - 14 && n < first)
+			wanted = 1;
+		else if (n >= first + 9 && n < second)
+			wanted = 2;
+		else if (n >= second + 9 && n < sizeof(frames) - 1)
+			wanted = 3;
+		CU_ASSERT_EQUAL(h2_block(e.h2), wanted);
+	}
+	CU_ASSERT_EQUAL(e.requests, 3);
+	h2_free(&e.h2, ADIT_ERR_ABANDONED);
+}
+
+static const struct unit_test tests[] = {
+	{"the same bytes mean the same, cut anywhere and one by one", cut_anywhere},
+	{"a field block is waited for from its first byte to its last", block},
+};
+
+UNIT_MAIN("gate", tests)
