@@ -2,6 +2,7 @@
 import base64
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -10,7 +11,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 import visits
-from harness import DOMAIN, TOKENS, Server
+import tcp
+from harness import ADIT, DOMAIN, TOKENS, Server, environment
 from visits import VERSIONS
 from wire import Cut, Visitor, eventually, lines, reply
 from ws_peers import Origin as WebSocketOrigin
@@ -51,7 +53,7 @@ def ask(server, version="1.1", fields=(), body=None, **options):
     request = visits.begin(server, version, "POST" if body is not None else "GET", "/", fields, body is not None, **options)
     if body is not None:
         request.piece(body)
-        request.end()
+        request.finish()
     head = request.head()
     head.body = request.rest()
     request.leave()
@@ -225,7 +227,7 @@ def test_body_too_big(own, end, version):
     with NoMatter():
         for _ in range(3):
             request.piece(b"x" * 30000)
-        request.end()
+        request.finish()
     assert request.head().status == 413
     request.leave()
     assert ask(server, version, body=b"x").status == 200
@@ -349,6 +351,77 @@ def test_bandwidth_is_back_pressure(own, end):
         assert sent[0] < 24 << 20, "the sockets' buffers are all there is"
     for program, kib in before.items():
         assert program.memory() < kib + 8192, f"{program.name}: {program.memory() - kib} KiB more"
+
+
+# ---- TCP ports
+
+class Ports(tcp.Stand):
+    """A published port with an echo server, and rules at one end."""
+
+    def __init__(self, own, end, rules):
+        self.end, self.rules = end, rules
+        super().__init__(own)
+        if end == "aditd":
+            self.aditd.config["tokens"] = [dict(alice(), ports=self.ports, **rules)]
+            self.aditd.write()
+            self.aditd.program.hang_up("reloaded")
+
+    def publish(self, folder, *flags, **options):
+        if self.end == "aditd":
+            return super().publish(folder, *flags, **options)
+        home = self.own.folder / folder
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "adit.yaml").write_text(json.dumps({"tunnels": [
+            {"origin": f"tcp://{self.server.port}", "remote_port": self.port, **self.rules}]}))
+        adit = self.own.run([ADIT, "start", "-c", home / "adit.yaml", *self.aditd.flags()], folder,
+                            env=environment(home, ADIT_TOKEN=TOKENS["alice"]))
+        adit.wait_event("published")
+        return adit
+
+    def visit_from(self, source):
+        sock = socket.create_connection(("127.0.0.1", self.port), tcp.PATIENCE, (source, 0))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+
+@both_ends
+def test_port_addresses(own, end):
+    """Who may not visit a TCP port gets a RST, and the server behind it hears nothing."""
+    stand = Ports(own, end, {"deny": ["127.0.0.7"], "allow": ["127.0.0.0/8"]})
+    assert stand.talk(b"hello") == b"hello"
+    seen = len(stand.server.socks)
+    with stand.visit_from("127.0.0.7") as sock:
+        assert tcp.is_reset(sock) == b""
+    assert len(stand.server.socks) == seen
+    with stand.visit_from("127.0.0.8") as sock:
+        sock.sendall(b"x")
+        assert tcp.read_exactly(sock, 1) == b"x"
+
+
+@both_ends
+def test_port_rates(own, end):
+    """Bytes pass at the bandwidth in both directions at once, and more connections than the rate allows get a RST."""
+    rate, size = 400 * 1024, 300 * 1024
+    stand = Ports(own, end, {"bandwidth": "400K", "requests_per_second": 1, "requests_burst": 2})
+    began = time.monotonic()
+    assert len(stand.talk(bytes(size))) == size
+    least = (size - rate / 4) / rate
+    assert least - 0.05 < time.monotonic() - began < least + 3, "echoed while it comes"
+    with stand.visit() as first, stand.visit() as second, stand.visit() as third:
+        socks = [first, second, third]
+        for sock in socks:
+            sock.settimeout(tcp.PATIENCE)
+        answers = [knock(sock) for sock in socks]
+    assert answers[0] and not answers[2], answers
+
+
+def knock(sock):
+    """Does an echo server answer?"""
+    try:
+        sock.sendall(b"x")
+        return sock.recv(1) == b"x"
+    except ConnectionError:
+        return False
 
 
 # ---- SIGHUP
