@@ -186,6 +186,9 @@ int conf_check_tunnels(const struct conf_args *a, const struct conf_source *s, s
 /** Nesting of lists and mappings: the deepest real file has 4. */
 #define CONF_DEPTH_MAX 16
 
+struct yaml_document_s;
+/** conf_yaml.c: a document of plain keys, lists and values; `file` is for messages. The caller deletes it after a 0. */
+int conf_yaml_load(const char *file, const char *text, size_t len, struct yaml_document_s *out, struct conf_error *e);
 /** Reads and parses a YAML file. The whole line is in `e` after an error. */
 int conf_source_open(struct conf_source **out, const char *program, const char *file, struct conf_error *e);
 /** Sets everything that the file says. The whole line is in `e` after an error. */
