@@ -374,8 +374,8 @@ static bool last_word_moves(struct edge_h1 *c)
 	return unsent && loop_ms(c->loop) - c->unsent_since < EDGE_H1_STALL_MS;
 }
 
-/* What he has sent stands before his end, and nobody takes it: has he gone? An upgraded stream's directions end one by
- * one, so there only a reset says so. */
+/* What he has sent stands before his end, and nobody takes it: has he gone? An upgraded stream's directions end one
+ * by one, so there only a reset says so. */
 static void look_for_end(struct edge_h1 *c)
 {
 	int err = stream_ended(c->stream);

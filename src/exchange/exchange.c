@@ -111,15 +111,17 @@ static void set_retry_after(const struct exchange *x, struct page *p)
 static void answer_error(struct exchange *x, int err)
 {
 	struct page *p = malloc(sizeof(*p));
+	int failed = !p || (x->grpc ? page_grpc(p, err, x->hop, x->detail)
+	                            : page_error(p, err, x->hop, x->detail, str_of(x->accept))) < 0;
 
-	if (!p || page_error(p, err, x->hop, x->detail, str_of(x->accept)) < 0) {
+	if (failed) {
 		free(p);
 		half_abort(&x->front, err);
 		finish(x, err);
 		return;
 	}
 	set_retry_after(x, p);
-	begin_response(x, p->head.status);
+	begin_response(x, err_status(err));
 	x->report.response_bytes = x->was_head ? 0 : p->len;
 	page_send(p, &x->front, x->was_head);
 	x->response_ended = true;

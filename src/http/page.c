@@ -10,7 +10,7 @@
 /* An outage of the tunnel is mended within about that time. */
 #define RETRY_AFTER_S "5"
 
-enum page_form { PAGE_PLAIN, PAGE_HTML, PAGE_JSON };
+enum page_form { PAGE_PLAIN, PAGE_HTML, PAGE_JSON, PAGE_GRPC };
 
 /* Text of bounded length; what does not fit is left out. */
 struct text {
@@ -45,6 +45,8 @@ static void add_escaped(struct text *t, enum page_form form, char c)
 		add(t, "&#39;");
 	else if (form == PAGE_JSON && (c == '"' || c == '\\'))
 		add(t, slashed);
+	else if (form == PAGE_GRPC && c == '%')
+		add(t, "%25");
 	else
 		add(t, plain);
 }
@@ -237,6 +239,58 @@ int page_error(struct page *p, int err, const char *hop, const char *detail, str
 	else
 		add_plain(&t, line, hop, err_text(err), detail);
 	return finish(p, t.n, r);
+}
+
+/* gRPC's own table of what HTTP statuses mean (http-grpc-status-mapping in its documents). */
+static const char *grpc_status(int status)
+{
+	switch (status) {
+	case 400:
+		return "13"; /* INTERNAL */
+	case 401:
+		return "16"; /* UNAUTHENTICATED */
+	case 403:
+		return "7"; /* PERMISSION_DENIED */
+	case 404:
+		return "12"; /* UNIMPLEMENTED */
+	case 429:
+	case 502:
+	case 503:
+	case 504:
+		return "14"; /* UNAVAILABLE */
+	default:
+		return "2"; /* UNKNOWN */
+	}
+}
+
+int page_grpc(struct page *p, int err, const char *hop, const char *detail)
+{
+	struct text t = {.p = p->body, .n = 0, .cap = sizeof(p->body)};
+	int r;
+
+	head_init(&p->head);
+	p->len = 0;
+	p->head.status = 200;
+	p->head.minor = 2;
+	p->head.length = HEAD_LENGTH_UNKNOWN;
+	/* in the form of Percent-Encoded: printable ASCII without `%` stands for itself */
+	add(&t, hop);
+	add(&t, ": ");
+	add_text(&t, PAGE_GRPC, err_text(err));
+	if (detail && *detail) {
+		add(&t, ": ");
+		add_text(&t, PAGE_GRPC, detail);
+	}
+	r = fields_add(&p->head.fields, STR("content-type"), STR("application/grpc"));
+	if (!r)
+		r = fields_add(&p->head.fields, STR("grpc-status"), str_of(grpc_status(err_status(err))));
+	if (!r)
+		r = fields_add(&p->head.fields, STR("grpc-message"), (struct str){t.p, t.n});
+	if (!r)
+		r = set_proxy_status(&p->head, err, hop, detail ? detail : "");
+	if (r)
+		page_free(p);
+	return r;
 }
 
 int page_text(struct page *p, int status, const char *text)

@@ -25,6 +25,10 @@ struct page {
  *  503 gets Retry-After. `cache-control: no-store`. The caller calls page_free. 0 or ADIT_ERR_NOMEM. */
 int page_error(struct page *p, int err, const char *hop, const char *detail, struct str accept);
 
+/** The same as an answer to a gRPC call: its trailers only, with the status that such a client makes of the HTTP status,
+ *  and the text, which it would not get from a page. */
+int page_grpc(struct page *p, int err, const char *hop, const char *detail);
+
 /** A page of that status with a plain text. */
 int page_text(struct page *p, int status, const char *text);
 

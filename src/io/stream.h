@@ -46,8 +46,8 @@ struct stream_ops {
 	size_t (*unsent)(const struct stream *s);
 	/* No more writes: sends close_notify and FIN behind what is unsent. Reading goes on. */
 	void (*finish)(struct stream *s);
-	/* Without reading: 0, or what reading would come to behind all that is unread: ADIT_ERR_EOF, or ADIT_ERR_RESET when
-	 * nothing can be sent either. May be NULL: then nobody knows. */
+	/* Without reading: 0, or what reading would come to behind all that is unread: ADIT_ERR_EOF, or ADIT_ERR_RESET
+	 * when nothing can be sent either. May be NULL: then nobody knows. */
 	int (*ended)(const struct stream *s);
 	/* Makes stream_free end it so that the peer sees an error and no orderly end (TCP: RST). May be NULL. */
 	void (*spoil)(struct stream *s);

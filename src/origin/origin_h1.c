@@ -498,11 +498,10 @@ static void op_credit(struct half *self, size_t n)
 static void op_abort(struct half *self, int err)
 {
 	struct connection *c = of_half(self);
-
 	bool orderly = c->state == ORIGIN_TUNNEL ? err == ADIT_ERR_ENOUGH : c->request_ended;
 
-	/* it is of no further use; a FIN would wait behind what the origin does not read, and after an upgrade it would be
-	 * an orderly end */
+	/* it is of no further use; a FIN would wait behind what the origin does not read, and after an upgrade it would
+	 * be an orderly end */
 	if (c->stream && !orderly)
 		stream_spoil(c->stream);
 	close_now(c, err);

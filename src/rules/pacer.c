@@ -111,11 +111,6 @@ void pacer_change(struct pacer *p, uint64_t rate)
 		timer_set(&p->timer, 0);
 }
 
-uint64_t pacer_rate(const struct pacer *p)
-{
-	return p->bucket.rate;
-}
-
 /* ---- lanes */
 
 void lane_init(struct lane *l, struct pacer *p, void (*lend)(void *arg, size_t n), void *arg)

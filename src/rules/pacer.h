@@ -38,7 +38,6 @@ struct pacer *pacer_ref(struct pacer *p);
 void pacer_unref(struct pacer **p);
 /** Another rate from now on, also for what runs. */
 void pacer_change(struct pacer *p, uint64_t rate);
-uint64_t pacer_rate(const struct pacer *p);
 
 void lane_init(struct lane *l, struct pacer *p, void (*lend)(void *arg, size_t n), void *arg);
 /** The peer takes `n` more; `lend` is called for what may pass of it, at once or later. */

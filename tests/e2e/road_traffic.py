@@ -1,7 +1,8 @@
 """road_traffic: what is sent along a road, by visitors who come through the same ingress as the tunnel's carrier.
 
-A road (test_ingress.py) has: kind, folder, server, origin, ingress, curl(…), works(…), and websockets_over_http2, whether its
-ingress lets those of visitors through. ALL is everything; each member takes the road and leaves nothing behind.
+A road (test_ingress.py) has: kind, folder, server, origin, ingress, curl(…), works(…), and websockets_over_http2,
+whether its ingress lets those of visitors through. ALL is everything; each member takes the road and leaves nothing
+behind.
 """
 import hashlib
 import os
@@ -117,8 +118,8 @@ def each_version(what):
 # ---- HTTP/2 from the visitor to the ingress
 
 def one_connection(road):
-    """Five exchanges at once on one HTTP/2 connection. (Small ones: with more than fits its buffers, HAProxy 2.6 stops
-    sending now and then. With lengths: lighttpd 1.4.69 wants them.)"""
+    """Five exchanges at once on one HTTP/2 connection. (Small ones: with more than fits its buffers, HAProxy 2.6
+    stops sending now and then. With lengths: lighttpd 1.4.69 wants them.)"""
     def answer(connection, request):
         connection.send(lines("HTTP/1.1 200 Fine", HEAD))
         body = request.read()
@@ -171,7 +172,8 @@ def events(road):
         lags = [], []
         with H2Visitor(road.ingress.port, HOST, road.authority.context()) as second, ThreadPoolExecutor(2) as pool:
             first = Visitor(road.ingress.port, HOST, road.authority.context())
-            reading = [pool.submit(events_of, *way) for way in ((H1Request(first), lags[0]), (second.begin(), lags[1]))]
+            asked = H1Request(first), second.begin()
+            reading = [pool.submit(events_of, *way) for way in zip(asked, lags)]
             for one in reading:
                 one.result(30)
         medians = [statistics.median(lag) for lag in lags]
@@ -183,8 +185,8 @@ def events(road):
 # ---- WebSockets
 
 def websockets(road):
-    """Visitors' WebSockets over HTTP/1.1, and over HTTP/2 where the ingress has them: text and binary of all lengths, and
-    an end after which nothing is left of them."""
+    """Visitors' WebSockets over HTTP/1.1, and over HTTP/2 where the ingress has them: text and binary of all lengths,
+    and an end after which nothing is left of them."""
     def ended(version):
         return len([x for x in road.server.access_lines() if x["path"] == f"/{version}"])
 

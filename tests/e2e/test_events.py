@@ -82,14 +82,14 @@ def round_of(world, version, count):
 
 @both
 def test_lag(world, version):
-    """Events sent every 50 ms arrive less than 20 ms later through the tunnel than directly, in the median. (The best of
-    three rounds: whatever else a machine does adds to it, nothing takes from it.)"""
+    """Events sent every 50 ms arrive less than 20 ms later through the tunnel than directly, in the median. (The best
+    of three rounds: whatever else a machine does adds to it, nothing takes from it.)"""
     world.origin.serve(every_50_ms(30))
     for _ in range(3):
         through, direct = round_of(world, version, 30)
         median = statistics.median(through) - statistics.median(direct)
-        print(f"events over HTTP/{version}: median {median:.2f} ms beyond {statistics.median(direct):.2f} ms directly, "
-              f"worst {max(through):.2f} ms, directly {max(direct):.2f} ms")
+        print(f"events over HTTP/{version}: median {median:.2f} ms beyond {statistics.median(direct):.2f} ms directly,"
+              f" worst {max(through):.2f} ms, directly {max(direct):.2f} ms")
         if median < 20:
             return
     raise AssertionError(f"the median lag is {median:.1f} ms beyond that of the origin itself")
@@ -143,7 +143,7 @@ def test_five_hundred_streams(own, version):
 
 @pytest.mark.parametrize("carrier", ["direct", "ws-h2"])
 def test_cuts(own, carrier):
-    """The carrier is cut five times under event streams of both versions of HTTP: all events come, once and in order."""
+    """The carrier is cut five times under event streams of both versions of HTTP: all events come, once, in order."""
     way, choir = Way(own, carrier=carrier), Choir(4, 100, 0.02)
     way.origin.serve(choir)
     asked = [visits.begin(way.server, version, target=f"/{i}") for i, version in enumerate(VERSIONS * 2)]
@@ -162,7 +162,7 @@ def test_cuts(own, carrier):
 
 @pytest.mark.soak
 def test_silent_streams(world):
-    """Event streams without an event for 200 s are still there, longer than aditd keeps connections without a request."""
+    """Event streams without an event for 200 s are still there: longer than aditd keeps a connection without request."""
     go_on = threading.Event()
 
     def answer(connection, request):
@@ -236,8 +236,8 @@ def test_one_of_many_leaves(world, version):
 @both
 def test_what_events_are_made_of(world, version):
     """Last-Event-ID reaches the origin; comments, retry, ids and any line ends arrive as they were sent."""
-    text = ("\ufeff: a comment\r\rretry: 2500\nid: 8\nevent: é\ndata\ndata:\ndata:  two\r\n\r\n:\n\nid\n\ndata: unended"
-            ).encode()
+    text = ("\ufeff: a comment\r\rretry: 2500\nid: 8\nevent: é\ndata\ndata:\ndata:  two\r\n\r\n:\n\n"
+            "id\n\ndata: unended").encode()
 
     def answer(connection, request):
         connection.send(lines("HTTP/1.1 200 Fine", [("Content-Type", "text/event-stream"), ("Connection", "close")]))

@@ -224,6 +224,9 @@ def test_no_server(own):
     way = Way(own, GrpcOrigin())
     way.origin.stop()
     with way.calls() as calls:
-        assert status_of(calls.unary, b"x").code() == grpc.StatusCode.UNAVAILABLE
+        e = status_of(calls.unary, b"x")
+        assert e.code() == grpc.StatusCode.UNAVAILABLE
+        assert e.details() == f"adit: connection refused: {way.origin.address}"
     with Calls(way.aditd.plain_port, f"nobody.{DOMAIN}") as calls:
-        assert status_of(calls.unary, b"x").code() == grpc.StatusCode.UNIMPLEMENTED
+        e = status_of(calls.unary, b"x")
+        assert (e.code(), e.details()) == (grpc.StatusCode.UNIMPLEMENTED, "aditd: no tunnel has this name")

@@ -1,5 +1,5 @@
-"""Messages that take their time, of HTTP/1.1 and HTTP/2 visitors: each piece arrives when it is sent, and what comes before,
-between and behind the pieces arrives in its place. (Whole messages of HTTP/1.1 visitors: test_messages.py.)"""
+"""Messages that take their time, of HTTP/1.1 and HTTP/2 visitors: each piece arrives when it is sent, and what comes
+before, between and behind the pieces arrives in its place. (Whole messages of HTTP/1.1 visitors: test_messages.py.)"""
 import hashlib
 import os
 import select
@@ -218,7 +218,7 @@ def test_expect_continue(world, version):
 
 @pytest.mark.parametrize("says", [True, False], ids=["100", "no 100"])
 def test_expect_without_waiting(world, version, says):
-    """A visitor who announces that he waits, and does not, has his body arrive, whether the origin says 100 or not."""
+    """The body of a visitor who announces that he waits, and does not, arrives, whether the origin says 100 or not."""
     def answer(connection, request):
         body = request.read()
         connection.send((b"HTTP/1.1 100 Continue\r\n\r\n" if says else b"") + reply(200, body))
@@ -303,7 +303,7 @@ def test_early_answer_and_reading_on(world, version):
 
 
 def test_early_answer_and_gone(world, version):
-    """An origin that answers in the middle of a request and closes: the answer comes whole, and the rest is not waited for."""
+    """An origin that answers in the middle of a request and closes: the answer comes whole, nobody waits for the rest."""
     page = os.urandom(LENGTH)
 
     def answer(connection, request):
@@ -380,8 +380,8 @@ def stuck_2(world, how):
 
 @pytest.mark.parametrize("how", ["upload", "upgraded", "another request"])
 def test_visitor_leaves_unread(world, version, how):
-    """A visitor who leaves while what he has sent is not taken is soon gone at the origin too. (A FIN behind an upload that
-    nobody takes does not even leave his machine: those of HTTP/1.1 leave with a RST.)"""
+    """A visitor who leaves while what he has sent is not taken is soon gone at the origin too. (A FIN behind an upload
+    that nobody takes does not even leave his machine: those of HTTP/1.1 leave with a RST.)"""
     ended = []
     world.origin.serve(reading_nothing(ended))
     leave = {"1.1": stuck_1, "2": stuck_2}[version](world, how)
@@ -420,7 +420,7 @@ def test_trailers(world, version, body):
 # ---- without a body
 
 def test_head_and_empty_answers(world, version):
-    """HEAD, 204, 205 and 304: their fields are told, with the length that HEAD and 304 speak of, and no body is made."""
+    """HEAD, 204, 205 and 304: their fields are told, with the length that HEAD and 304 speak of; no body is made."""
     def answer(connection, request):
         status = int(request.target[1:])
         length = [("Content-Length", 0 if status == 205 else 1234)] if status != 204 else []

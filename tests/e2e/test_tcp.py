@@ -124,6 +124,7 @@ def test_both_ways_at_once(own, size):
     eventually(lambda: heard == [to_server.digest()], lambda: f"the same bytes: {stand.server.failed}")
 
 
+@pytest.mark.big
 def test_slow_readers_are_bounded(own):
     """Neither a visitor who does not read nor a server that does not makes either program hold more than its windows;
     and what they read in the end is right."""

@@ -1,5 +1,5 @@
-"""WebSockets through both programs, over TLS: python3-websockets as visitor and as origin, the visitor over HTTP/1.1 and
-as HTTP/2 streams (RFC 8441)."""
+"""WebSockets through both programs, over TLS: python3-websockets as visitor and as origin, the visitor over HTTP/1.1
+and as HTTP/2 streams (RFC 8441)."""
 import asyncio
 import http
 import os
@@ -36,6 +36,10 @@ class Tunnel:
     def here(self):
         """The origin's end of the only socket."""
         return eventually(lambda: self.origin.sockets, "the socket at the origin")[0]
+
+    def logged(self, path):
+        """The access log's line for the only request of that path: it is written when the exchange is over."""
+        return eventually(lambda: [x for x in self.server.access_lines() if x["path"] == path], "it is over", 3)[0]
 
     def end(self):
         self.adit.stop()
@@ -101,14 +105,15 @@ def test_deflate(tunnel, version):
             ws.send(part)
             assert ws.receive() == part
         ws.close()
-    [line] = eventually(lambda: [x for x in tunnel.server.access_lines() if x["path"] == path], "the access log's line")
+    line = tunnel.logged(path)
     assert line["in"] < len(message) / 20 and line["out"] < len(message) / 20, line
 
 
 @both
 def test_subprotocol(tunnel, version):
-    """The subprotocol that the origin chooses among the visitor's is what the visitor hears; none when it chooses none."""
-    for offered, chosen in ((["chat.v3", "chat.v1"], "chat.v1"), (["chat.v2"], "chat.v2"), (["chat.v3"], None), (None, None)):
+    """The subprotocol that the origin chooses among the visitor's is what the visitor hears, or that it chose none."""
+    for offered, chosen in ((["chat.v3", "chat.v1"], "chat.v1"), (["chat.v2"], "chat.v2"), (["chat.v3"], None),
+                            (None, None)):
         with tunnel.open(version, subprotocols=offered) as ws:
             assert ws.protocol.subprotocol == chosen
             assert tunnel.here().subprotocol == chosen
@@ -186,7 +191,7 @@ def test_origin_ends_for_both(tunnel, version):
     path, before = f"/ends/{version}", tunnel.server.program.descriptors()
     with tunnel.open(version, path=path) as ws:
         assert ws.receive() is None
-        [line] = eventually(lambda: [x for x in tunnel.server.access_lines() if x["path"] == path], "it is over", 3)
+        line = tunnel.logged(path)
         assert (line["status"], line["error"]) == (101, ""), line
         if version == "2":
             eventually(lambda: ws.way.stream.reset == 0, "RST_STREAM(NO_ERROR)")
@@ -307,7 +312,8 @@ def test_library_at_both_ends(tunnel):
 @pytest.mark.big
 @both
 def test_thousand_at_once(tunnel, version):
-    """A thousand sockets are open together, each gets its own back, and all of them again. Over HTTP/2: eight connections."""
+    """A thousand sockets are open together, each gets its own back, and all of them again. Over HTTP/2 they are on
+    eight connections."""
     async def first():
         sockets = [await connect(tunnel.server, compression=None) for _ in range(1000)]
         for turn in range(2):
@@ -338,7 +344,7 @@ def test_thousand_at_once(tunnel, version):
 
 @pytest.mark.big
 def test_ten_thousand_one_after_the_other(tunnel):
-    """10 000 short WebSockets, 50 at a time: each is opened, gets its own back and is closed; nothing of them stays."""
+    """10 000 short WebSockets, 50 at a time: each is opened, gets its own back and is closed; nothing stays."""
     async def one(i):
         async with connect(tunnel.server, compression=None) as ws:
             await ws.send(str(i))
@@ -390,7 +396,8 @@ def test_slow_origin(own, version):
         ws.close()
     assert sums == sent
     used = server.program.memory(), adit.memory()
-    print(f"64 MB into a slow origin over HTTP/{version}: {ahead} MB ahead of it, aditd {used[0]} KiB, adit {used[1]} KiB")
+    print(f"64 MB into a slow origin over HTTP/{version}: {ahead} MB ahead of it, aditd {used[0]} KiB, "
+          f"adit {used[1]} KiB")
     assert max(used) < 32 * KIB and ahead < 32
 
 
@@ -442,7 +449,7 @@ class Talk:
 
 @pytest.mark.parametrize("carrier", ["direct", "ws-h1"])
 def test_conversations_over_cuts(own, carrier):
-    """20 WebSockets in conversation, while the carrier is cut every 300 ms: none ends, each message is answered once."""
+    """20 WebSockets in conversation while the carrier is cut every 300 ms: none ends, each message is answered once."""
     way = Way(own, origin=own.keep(Origin()), carrier=carrier)
     talk = Talk(way, 4)
     with Saw(way.relay, every=0.3, reach=3000) as saw:
@@ -491,8 +498,8 @@ class Silence:
 
 @pytest.mark.soak
 def test_idle_for_longer_than_any_deadline(tunnel):
-    """A visitor's WebSocket without a byte for 200 s is still there: longer than aditd keeps idle connections of either
-    version of HTTP."""
+    """A visitor's WebSocket without a byte for 200 s is still there: longer than aditd keeps idle connections of
+    either version of HTTP."""
     silence = Silence(tunnel.server)
     time.sleep(200)
     silence.end()

@@ -113,7 +113,7 @@ class H2Stream(h2wire.Stream):
 
 
 class H2Visitor(h2wire.H2Visitor):
-    """One HTTP/2 connection. `tls`: a context that verifies the server; `timeout`: of everything that is waited for."""
+    """One HTTP/2 connection. `tls`: a context that verifies the server; `timeout`: of each wait."""
 
     def __init__(self, port, host, tls=None, timeout=TIMEOUT):
         self.timeout, self.settled = timeout, False  # settled: the far end's SETTINGS have come

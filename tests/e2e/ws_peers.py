@@ -141,7 +141,7 @@ class Over2:
 
 
 class WebSocket:
-    """A visitor's WebSocket; `on` is an H2Visitor whose next stream it shall be, else it has a connection of its own."""
+    """A visitor's WebSocket; `on`: an H2Visitor whose next stream it shall be, else it has a connection of its own."""
 
     def __init__(self, server, version="1.1", path="/", subprotocols=None, deflate=False, name="shop", on=None,
                  port=None, fields=()):
