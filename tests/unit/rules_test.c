@@ -9,6 +9,10 @@
 
 #define SECRET "$6$salt$ghQ6Rhatj/sug12c6v8Ao/bXUoyJ1O1SqdumufgGEO3b3NYPvm/dSWDKWfNm1VxFoFiy/cw9eRaY0xu4GDQSU/" /* hello */
 
+/* what htpasswd -B makes, and openssl passwd -5; both of hello */
+#define BCRYPT "$2y$05$jNVfzDD32QaEz0jOX61XjOmmqVr.XjH5UaWTnH.rRw4oAJrfmFNZe"
+#define SHA_256 "$5$salt$ZYXsK0pxpaRWBUweKuToC90TC/15c9Iz8u3SGLTaS4D"
+
 struct world {
 	struct loop *loop;
 	struct guesses *guesses;
@@ -142,6 +146,23 @@ static void test_passwords(void)
 	CU_ASSERT_EQUAL(named(&w, "bob:" SECRET), ADIT_ERR_GUESSES);
 	CU_ASSERT_EQUAL(named(&w, "bob:s3cret"), 0); /* known: no guess */
 	CU_ASSERT_EQUAL(named(&w, "eve:hello"), 0);
+	close_world(&w);
+}
+
+static void test_kinds_of_hashes(void)
+{
+	struct world w;
+
+	open_world(&w);
+	login(&w, "ann:" BCRYPT);
+	login(&w, "dan:" SHA_256);
+	make(&w);
+	for (int i = 0; i < 2; i++) { /* the second time it is known */
+		CU_ASSERT_EQUAL(named(&w, "ann:hello"), 0);
+		CU_ASSERT_EQUAL(named(&w, "dan:hello"), 0);
+	}
+	CU_ASSERT_EQUAL(named(&w, "ann:Hello"), ADIT_ERR_PASSWORD);
+	CU_ASSERT_EQUAL(named(&w, "dan:hell"), ADIT_ERR_PASSWORD);
 	close_world(&w);
 }
 
@@ -467,6 +488,7 @@ static void test_paced_on(void)
 static const struct unit_test tests[] = {
 	{"address, password and size are judged before a request counts", test_order},
 	{"Authorization is read strictly, and right passwords are right", test_passwords},
+	{"hashes of each kind are understood", test_kinds_of_hashes},
 	{"who knows a hash does not know the password", test_hash_is_no_password},
 	{"who guesses wrongly waits, unless he was right before", test_waits},
 	{"hashes are computed only so fast, whoever guesses", test_hashes_bounded},
