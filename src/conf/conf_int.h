@@ -19,13 +19,15 @@ enum opt_section {
 };
 
 enum opt_kind {
-	KIND_BOOL, KIND_UINT, KIND_SIZE, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
+	KIND_BOOL, KIND_UINT, KIND_SIZE, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN,
+	KIND_ADDRESS,
 	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_IP, KIND_ORIGIN,
 	KIND_HOST_HEADER, KIND_PROXY, KIND_ROUTE_PATH, KIND_LOGIN_FILE,
 	/* a scalar or a list: */
 	KIND_NAMES,
 	/* not scalars: */
-	KIND_PATTERNS, KIND_PORTS, KIND_PROXIES, KIND_CARRIERS, KIND_BLOCKS, KIND_LOGINS, KIND_FIELD_NAMES, KIND_FIELDS,
+	KIND_PATTERNS, KIND_PORTS, KIND_PROXIES, KIND_CARRIERS, KIND_BLOCKS, KIND_LOGINS, KIND_FIELD_NAMES,
+	KIND_FIELDS,
 	KIND_LIST, KIND_MAP, KIND_PART,
 	/* no value of its own */
 	KIND_WITH
@@ -187,7 +189,7 @@ int conf_check_tunnels(const struct conf_args *a, const struct conf_source *s, s
 #define CONF_DEPTH_MAX 16
 
 struct yaml_document_s;
-/** conf_yaml.c: a document of plain keys, lists and values; `file` is for messages. The caller deletes it after a 0. */
+/** conf_yaml.c: a document of plain keys, lists and values, which the caller deletes; `file` is for messages. */
 int conf_yaml_load(const char *file, const char *text, size_t len, struct yaml_document_s *out, struct conf_error *e);
 /** Reads and parses a YAML file. The whole line is in `e` after an error. */
 int conf_source_open(struct conf_source **out, const char *program, const char *file, struct conf_error *e);

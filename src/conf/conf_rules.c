@@ -145,9 +145,10 @@ static int check_sha_crypt(struct str hash, size_t length, struct conf_error *e)
 
 	if (str_starts(rest, STR("rounds="))) {
 		str_split(&rest, '$', &part);
-		if (str_to_u64((struct str){part.p + 7, part.n - 7}, &rounds) < 0 || rounds < ROUNDS_MIN || rounds > ROUNDS_MAX)
-			return conf_say(e, "found a hash of a bad number of rounds, wanted %d to %d: it must not take long to check",
-			                ROUNDS_MIN, ROUNDS_MAX);
+		part = (struct str){part.p + 7, part.n - 7};
+		if (str_to_u64(part, &rounds) < 0 || rounds < ROUNDS_MIN || rounds > ROUNDS_MAX)
+			return conf_say(e, "found a hash of a bad number of rounds, wanted %d to %d: it must not "
+			                "take long to check", ROUNDS_MIN, ROUNDS_MAX);
 	}
 	if (str_split(&rest, '$', &part) && part.n <= 16 && is_crypt_text(part) && rest.p && rest.n == length &&
 	    is_crypt_text(rest))
@@ -164,8 +165,8 @@ static int check_bcrypt(struct str hash, struct conf_error *e)
 	if (hash.n != 60 || hash.p[6] != '$' || str_to_u64(cost, &n) < 0 || !is_crypt_text(rest))
 		return conf_say(e, "found a hash that is not whole, wanted %s", hash_wanted);
 	if (n < 4 || n > BCRYPT_COST_MAX)
-		return conf_say(e, "found a hash of cost %u, wanted 4 to %d: it must not take long to check", (unsigned)n,
-		                BCRYPT_COST_MAX);
+		return conf_say(e, "found a hash of cost %u, wanted 4 to %d: it must not take long to check",
+		                (unsigned)n, BCRYPT_COST_MAX);
 	return 0;
 }
 
@@ -193,7 +194,8 @@ static int check_login(const struct conf_logins *l, struct str user, struct str 
 		return conf_say(e, "found a user's name that is too long, wanted %d bytes at most", CONF_USER_MAX);
 	for (size_t i = 0; i < l->count; i++)
 		if (str_eq(str_of(l->at[i].user), user))
-			return conf_say(e, "found the user %s a second time, wanted each once", conf_quote(user).text);
+			return conf_say(e, "found the user %s a second time, wanted each once",
+			                conf_quote(user).text);
 	if (hashed)
 		return check_hash(secret, e);
 	if (!plain)
@@ -282,8 +284,8 @@ static bool is_token(struct str s)
 static bool is_ours(struct str name)
 {
 	static const char *const all[] = {
-		"connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade", "content-length",
-		"host", "expect", "http2-settings", "proxy-authenticate", "proxy-authorization",
+		"connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade",
+		"content-length", "host", "expect", "http2-settings", "proxy-authenticate", "proxy-authorization",
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -306,13 +308,14 @@ static int check_field(const struct conf_fields *f, struct str name, struct str 
 	if (!is_token(name) || name.n > 64)
 		return conf_found(e, name, "the name of a field");
 	if (is_ours(name))
-		return conf_found(e, name, "a field that does not rule the connection, the message's form or its way");
+		return conf_found(e, name,
+		                  "a field that does not rule the connection, the message's form or its way");
 	for (size_t i = 0; i < f->count; i++)
 		if (str_eq(str_of(f->at[i].name), name))
 			return conf_say(e, "found %s a second time, wanted each once", conf_quote(name).text);
 	if (!is_value(value))
-		return conf_say(e, "found a value with control bytes, spaces around it or more than %d bytes, wanted plain text",
-		                CONF_FIELD_MAX);
+		return conf_say(e, "found a value with control bytes, spaces around it or more than %d bytes, wanted "
+		                "plain text", CONF_FIELD_MAX);
 	if (f->count == CONF_EDITS_MAX)
 		return conf_say(e, "found more than %d fields, wanted fewer", CONF_EDITS_MAX);
 	return 0;

@@ -1,7 +1,7 @@
 /* conf_rules: who may do what at a tunnel (adit) or with what a token publishes (aditd): the same keys in both files.
  * Layer conf; the two configurations hold them, rules/ applies them.
- * Invariants: what is returned is never changed again, so that whoever uses it keeps it with a reference of its own over
- * a new configuration; an entry without any of the keys has none (NULL).
+ * Invariants: what is returned is never changed again, so that whoever uses it keeps it with a reference of its own
+ * over a new configuration; an entry without any of the keys has none (NULL).
  */
 #ifndef ADIT_CONF_CONF_RULES_H
 #define ADIT_CONF_CONF_RULES_H

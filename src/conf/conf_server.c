@@ -111,7 +111,7 @@ static int check_rules(const struct check *k, size_t i)
 	if (conf_check_rules(r, &key, k->e) < 0)
 		return blame(k, "tokens[%zu].%s", i, key);
 	if (r->logins.count && t->port_count) {
-		conf_say(k->e, "found beside basic_auth, wanted one of them: nobody can name a password to a TCP port");
+		conf_say(k->e, "found beside basic_auth, wanted one of them: a TCP port cannot ask for a password");
 		return blame(k, "tokens[%zu].ports", i);
 	}
 	if (check_edits(k, i, &r->request.set, "set") < 0)

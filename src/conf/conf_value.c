@@ -100,7 +100,9 @@ static bool cut_end(struct str *s, struct str end)
 static int set_size(const struct value *v)
 {
 	struct str digits = v->text;
-	unsigned shift = cut_end(&digits, STR("K")) ? 10 : cut_end(&digits, STR("M")) ? 20 : cut_end(&digits, STR("G")) ? 30 : 0;
+	unsigned shift = cut_end(&digits, STR("K")) ? 10
+	                 : cut_end(&digits, STR("M")) ? 20
+	                 : cut_end(&digits, STR("G")) ? 30 : 0;
 	uint64_t n;
 
 	if (str_to_u64(digits, &n) < 0 || n > SIZE_MOST >> shift || n << shift < v->o->type.least)

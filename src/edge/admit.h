@@ -31,8 +31,8 @@ void admit_clear(struct admit *a);
 /** Rules of that configuration from now on. */
 void admit_set_conf(struct admit *a, const struct conf_server *conf);
 
-/** May this request go to its name (exchange_name_of)? Then `*rules` are those to apply, NULL = none. False with `*err`,
- *  and with Retry-After where there is one. A name that nobody has is nobody's to rule. */
+/** May this request go to its name (exchange_name_of)? Then `*rules` are those to apply, NULL = none. False with
+ *  `*err`, and with Retry-After where there is one. A name that nobody has is nobody's to rule. */
 bool admit_judge(struct admit *a, const struct registry *r, struct exchange *x, const struct head *h,
                  struct rules **rules, int *err);
 

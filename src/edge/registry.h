@@ -34,8 +34,8 @@ void registry_remove(struct registry *r, const struct session *s);
  *  wildcard that covers it counts as its name. */
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 
-/** The hash of the token that has the name, or the wildcard that covers it; NULL: nobody has. Valid until registry_add
- *  or registry_remove. */
+/** The hash of the token that has the name, or the wildcard that covers it; NULL: nobody has. Valid until
+ *  registry_add or registry_remove. */
 const uint8_t *registry_owner(const struct registry *r, struct str name);
 
 /**

@@ -7,9 +7,9 @@
 
 #include "http/head.h"
 
-/** Fields of ours on a request, in a tunnel: the name that it is for; who visits, where that is not the last member of
- *  X-Forwarded-For, as an address; and where bytes are passed on as they come, who connected and where that came to, as
- *  "192.0.2.1:4711" and "[2001:db8::1]:4711". */
+/** Fields of ours on a request, in a tunnel: the name that it is for; who visits, where that is not the last member
+ *  of X-Forwarded-For, as an address; and where bytes are passed on as they come, who connected and where that came
+ *  to, as "192.0.2.1:4711" and "[2001:db8::1]:4711". */
 #define FORWARD_TUNNEL "adit-tunnel"
 #define FORWARD_VISITOR "adit-visitor"
 #define FORWARD_SERVER "adit-server"

@@ -40,8 +40,8 @@ struct tunnels_way {
 	unsigned wait_s;    /* refused by a rule: Retry-After, 0 = none */
 };
 
-/** Judges a request by its tunnel's rules, prepares it for its origin (adit's own fields out, what the rules change, Host
- *  as configured) and gives a half to answer it. NULL with `*err`. */
+/** Judges a request by its tunnel's rules, prepares it for its origin (adit's own fields out, what the rules change,
+ *  Host as configured) and gives a half to answer it. NULL with `*err`. */
 struct half *tunnels_route(struct tunnels *t, struct head *h, struct tunnels_way *way, int *err);
 
 #endif

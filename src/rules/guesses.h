@@ -1,12 +1,11 @@
 /* guesses: who guesses wrongly how often: wrong passwords of visitors, wrong tokens at aditd's endpoints.
  * Layer rules; no clock: times come in, in milliseconds. One for a program; rules and edge/endpoint ask it.
- * Invariants: at most GUESSES_SOURCES are remembered, the one that was quiet for longest is forgotten for a new one; a
- * source that is right is told so whatever it guessed before.
+ * Invariant: at most GUESSES_SOURCES are remembered, the one that was quiet for longest is forgotten for a new one.
  *
- *   1st … 4th wrong guess, none more than a minute old:  401
- *   5th:                                                 429, and nothing it guesses is looked at for a second
- *   each further one that is looked at:                  429, and twice as long, up to a minute
- *   a minute without any:                                forgotten
+ *   1st … 4th wrong guess:                401
+ *   5th:                                  429, and nothing it guesses is looked at for a second
+ *   each further one that is looked at:   429, and twice as long, up to a minute
+ *   a minute without any:                 all is forgotten
  *
  * A token that is right is accepted during that time as well, for no number of guesses finds one. A password may be
  * found by guessing, so none is tried then, but one that has been right before is known without.

@@ -4,9 +4,9 @@
  *     peer's credit ──► lane.want ──── lent, in turn, as far as the bucket has ────► credit for who sends
  *                                      lane.lent ◄──── less by each byte that passes
  *
- * Invariants: no byte passes that was not taken from the bucket before; what was lent to a lane and not used goes back
- * when it ends; a lane has at most one unit and a half lent at a time, so that a quiet one holds little; nothing is stored here:
- * who sends waits for credit as for a slow reader.
+ * Invariants: no byte passes that was not taken from the bucket before; what was lent to a lane and not used goes
+ * back when it ends; a lane has at most one unit and a half lent at a time, so that a quiet one holds little; nothing
+ * is stored here: who sends waits for credit as for a slow reader.
  */
 #ifndef ADIT_RULES_PACER_H
 #define ADIT_RULES_PACER_H

@@ -200,8 +200,8 @@ struct pass *pass_new(struct rules *r, bool counts)
 	if (!p)
 		return NULL;
 	*p = (struct pass){
-		.outer = {.ops = &outer_ops}, .inner = {.ops = &inner_ops}, .rules = r, .paced = r->up != NULL, .counts = counts,
-		.left = r->conf->max_body, .free = {.run = release, .arg = p},
+		.outer = {.ops = &outer_ops}, .inner = {.ops = &inner_ops}, .rules = r, .paced = r->up != NULL,
+		.counts = counts, .left = r->conf->max_body, .free = {.run = release, .arg = p},
 	};
 	r->refs++;
 	if (p->paced) {

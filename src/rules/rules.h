@@ -9,7 +9,7 @@
  *                 error page
  *
  * Invariants: a request without rules costs nothing; nothing is buffered; the rate counts only what would pass else;
- * what runs keeps the rules that it began with, and shares its bandwidth with what begins under those that follow them.
+ * what runs keeps the rules that it began with, and shares its bandwidth with what begins under those that follow.
  */
 #ifndef ADIT_RULES_RULES_H
 #define ADIT_RULES_RULES_H
@@ -23,8 +23,8 @@
 struct rules;
 struct pass;
 
-/** Keeps a reference to the conf; the guesses outlive it. `before`, which may be NULL, are those whose place it takes:
- *  what they have counted goes on. NULL: out of memory. With one reference. */
+/** Keeps a reference to the conf; the guesses outlive it. `before`, which may be NULL, are those whose place it
+ *  takes: what they have counted goes on. NULL: out of memory. With one reference. */
 struct rules *rules_new(struct loop *l, struct conf_rules *conf, struct guesses *g, struct rules *before);
 void rules_unref(struct rules **r);
 

@@ -1,4 +1,4 @@
-"""Who may do what: addresses, passwords, fields, sizes, rates and bandwidths, at aditd per token and at adit per tunnel."""
+"""Who may do what: addresses, passwords, fields, sizes, rates, bandwidths; per token at aditd, per tunnel at adit."""
 import base64
 import json
 import signal
@@ -25,8 +25,8 @@ both_versions = pytest.mark.parametrize("version", VERSIONS)
 
 
 def crypt(password):
-    done = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, text=True, timeout=30, check=True)
-    return done.stdout.strip()
+    done = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, timeout=30, check=True)
+    return done.stdout.decode().strip()
 
 
 def alice(**rules):
@@ -50,7 +50,8 @@ def basic(user, password):
 
 def ask(server, version="1.1", fields=(), body=None, **options):
     """A whole exchange; the response's head, with its body."""
-    request = visits.begin(server, version, "POST" if body is not None else "GET", "/", fields, body is not None, **options)
+    method = "GET" if body is None else "POST"
+    request = visits.begin(server, version, method, "/", fields, body is not None, **options)
     if body is not None:
         request.piece(body)
         request.finish()
@@ -70,8 +71,9 @@ def from_proxy(server, visitor):
 
 @both_ends
 def test_addresses(own, end):
-    """Only allowed addresses get in, and of those none that is denied; the address is the visitor's, not a proxy's."""
-    server, _, origin = start(own, end, {"allow": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.3"], "deny": ["10.1.0.0/16"]})
+    """Only allowed addresses get in, of those none that is denied; the address is the visitor's, not a proxy's."""
+    server, _, origin = start(own, end, {
+        "allow": ["10.0.0.0/8", "2001:db8::/32", "127.0.0.3"], "deny": ["10.1.0.0/16"]})
     assert from_proxy(server, "10.2.3.4") == 200
     assert from_proxy(server, "2001:db8::1") == 200
     assert from_proxy(server, "[2001:db8::1]:4711") == 200
@@ -180,7 +182,8 @@ def test_fields(own, end, version):
         "request_headers": {"set": {"X-Secret": "k", "x-replaced": "new"}, "remove": ["X-Gone", "Cookie"]},
         "response_headers": {"set": {"Strict-Transport-Security": "max-age=1"}, "remove": ["server"]}})
     origin.serve(lambda c, r: c.send(reply(200, b"body", [("Server", "old"), ("X-Kept", "1"), ("Server", "older")])))
-    head = ask(server, version, [("x-gone", "1"), ("cookie", "a=b"), ("x-replaced", "a"), ("x-replaced", "b"), ("x-kept", "2")])
+    head = ask(server, version, [("x-gone", "1"), ("cookie", "a=b"), ("x-replaced", "a"), ("x-replaced", "b"),
+                                 ("x-kept", "2")])
     assert head.status == 200 and head.body == b"body"
     assert head.get("server") is None and head.get("x-kept") == "1"
     assert head.get("strict-transport-security") == "max-age=1"
@@ -192,10 +195,12 @@ def test_fields(own, end, version):
 def test_server_has_the_last_word(own):
     """aditd changes requests first and responses last; both ends must let a request pass."""
     origin = own.origin()
-    edits = {"request_headers": {"set": {"X-By": "aditd"}}, "response_headers": {"set": {"X-By": "aditd"}}}
-    server = own.server(tokens=[alice(deny=["192.0.2.1"], **edits)])
-    own.tunnels(server, {"shop": {"origin": origin.address, "deny": ["192.0.2.2"],
-                                  "request_headers": {"set": {"X-By": "adit"}}, "response_headers": {"set": {"X-By": "adit"}}}})
+
+    def by(name):
+        return {key: {"set": {"X-By": name}} for key in ("request_headers", "response_headers")}
+
+    server = own.server(tokens=[alice(deny=["192.0.2.1"], **by("aditd"))])
+    own.tunnels(server, {"shop": {"origin": origin.address, "deny": ["192.0.2.2"], **by("adit")}})
     origin.serve(lambda c, r: c.send(reply(200, b"", [("X-By", "origin")])))
     assert ask(server).get("x-by") == "aditd" and origin.requests[0].get("x-by") == "adit"
     assert from_proxy(server, "192.0.2.1") == 403 and from_proxy(server, "192.0.2.2") == 403
@@ -481,7 +486,8 @@ def test_reload_of_the_client(own):
 def test_judged_once(own):
     """A request that waits for its tunnel is judged when it comes, and not again when it goes on."""
     origin = own.origin()
-    server = own.server(tokens=[alice(basic_auth=["bob:" + crypt("s3cret")], requests_per_second=1, requests_burst=1)])
+    rules = {"basic_auth": ["bob:" + crypt("s3cret")], "requests_per_second": 1, "requests_burst": 1}
+    server = own.server(tokens=[alice(**rules)])
     first = own.http(server, origin.port, "--name", "shop", folder="first")
     first.wait_event("published")
     first.signal(signal.SIGKILL)
@@ -503,8 +509,9 @@ def test_wrong_tokens(own):
     server = own.server()
 
     def knock(token, source="127.0.0.1"):
+        fields = [("Authorization", f"Bearer {token}")] if token else []
         with Visitor(server.plain_port, DOMAIN, source=source) as v:
-            return v.fetch("GET", "/_adit/v1/" + "0" * 32 + "/ws", [("Authorization", f"Bearer {token}")] if token else [])
+            return v.fetch("GET", "/_adit/v1/" + "0" * 32 + "/ws", fields)
 
     assert [knock(None).status for _ in range(8)] == [401] * 8, "no token is no guess"
     assert [knock(f"wrong{i}").status for i in range(4)] == [401] * 4

@@ -56,8 +56,9 @@ static void test_slow_typist(void)
 
 static void test_sources(void)
 {
-	struct guess_source a = source("2001:db8:1:2:3::4"), b = source("2001:db8:1:2:ffff::"), c = source("2001:db8:1:3::");
-	struct guess_source d = source("::ffff:192.0.2.1"), e = source("::ffff:192.0.2.2"), none = guess_source_of(NULL);
+	struct guess_source a = source("2001:db8:1:2:3::4"), b = source("2001:db8:1:2:ffff::");
+	struct guess_source c = source("2001:db8:1:3::"), none = guess_source_of(NULL);
+	struct guess_source d = source("::ffff:192.0.2.1"), e = source("::ffff:192.0.2.2");
 
 	CU_ASSERT_EQUAL(memcmp(&a, &b, sizeof(a)), 0);
 	CU_ASSERT_NOT_EQUAL(memcmp(&a, &c, sizeof(a)), 0);
