@@ -19,6 +19,8 @@ passed=0
 failed=0
 skipped=0
 
+# End-to-end tests mostly wait; those that are big or measure something run one after another.
+WORKERS=3
 # Bounds in seconds; all steps together take less than half of their sum on two slow cores.
 BUILD_BOUND=600
 UNIT_BOUND=300
@@ -132,9 +134,9 @@ unit_tests() { # unit_tests FOLDER
 	[ "$failed" != "$before" ] || echo "ok: unit tests"
 }
 
-e2e_tests() { # e2e_tests FOLDER marker-expression
+e2e_tests() { # e2e_tests FOLDER marker-expression workers
 	dir=$builds/$1
-	set -- -q -p no:cacheprovider --tb=short -rs -m "$2" "$top/tests/e2e"
+	set -- -q -p no:cacheprovider --tb=short -rs -n "$3" --dist loadfile -m "$2" "$top/tests/e2e"
 	[ -z "$pattern" ] || set -- -k "$pattern" "$@"
 	mkdir -p "$reports/e2e"
 	PYTHONDONTWRITEBYTECODE=1 ADIT_BUILD=$dir ADIT_REPORTS=$reports/e2e \
@@ -201,7 +203,7 @@ plain=no
 build plain --enable-werror && plain=yes
 if [ "$soak" = yes ]; then
 	E2E_BOUND=$SOAK_BOUND
-	[ "$plain" = no ] || e2e_tests plain soak
+	[ "$plain" = no ] || e2e_tests plain soak 0
 	finish
 fi
 [ "$plain" = no ] || unit_tests plain
@@ -210,7 +212,7 @@ say "2 address and undefined-behaviour sanitizers: build, unit tests, end-to-end
 # without --enable-werror: sanitizers make gcc warn of what cannot happen
 if build san --enable-asan --enable-ubsan; then
 	unit_tests san
-	e2e_tests san 'not big and not valgrind and not soak'
+	e2e_tests san 'not big and not valgrind and not soak' "$WORKERS"
 	no_reports
 fi
 
@@ -227,8 +229,8 @@ if [ "$plain" = no ]; then
 	echo "not run: the plain build failed"
 elif [ "$fast" = yes ]; then
 	left_out big
-	e2e_tests plain 'valgrind and not soak'
+	e2e_tests plain 'valgrind and not soak' 0
 else
-	e2e_tests plain '(big or valgrind) and not soak'
+	e2e_tests plain '(big or valgrind) and not soak' 0
 fi
 finish
