@@ -193,7 +193,8 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		return;
 	s->out_started = body != NULL;
 	s->out_done = body == NULL;
-	if (body)
+	/* what comes behind an upgrade is held until it is accepted: h2_stream_block */
+	if (body && (s->raw || !s->upgrade || s->h2->role == H2_ANSWERING))
 		half_credit(&s->half, H2_SEND_BUFFER);
 	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
 		refuse_upgrade(s);
@@ -449,6 +450,7 @@ static int upgrade_status(struct head *h, bool tunnel)
 void h2_stream_block(struct h2_stream *s, bool end)
 {
 	struct head *h = &s->head;
+	bool accepted;
 
 	if (s->got_final) { /* trailers */
 		if (!s->h2->tunnel)
@@ -466,7 +468,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 			return;
 		}
 		s->got_final = h->status == 101 || h->status >= 200;
+		accepted = h->status == 101 && !s->raw;
 		half_head(&s->half, h, end);
+		if (accepted && !s->closed)
+			half_credit(&s->half, H2_SEND_BUFFER);
 		return;
 	}
 	s->got_final = true;
