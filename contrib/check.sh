@@ -1,10 +1,10 @@
 #!/bin/sh
 # Everything that has to pass before a change goes in. Ends with one line `N passed, N failed, N skipped`.
 #   sh contrib/check.sh [--fast | --soak] [-k PATTERN]
-# --fast leaves out the big end-to-end tests and `make distcheck`; -k chooses end-to-end tests (pytest's -k).
+# --fast leaves out the big end-to-end tests, `make distcheck` and fuzzing; -k chooses end-to-end tests (pytest's -k).
 # --soak runs what is too long for each change, and nothing else: minutes of cuts, thousands of attacks.
 # Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
-# (4) on the plain build the big end-to-end tests and the one under valgrind.
+# (4) on the plain build the big end-to-end tests and the one under valgrind; (5) each fuzz target for a minute.
 # Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
 # Not in it: contrib/browser.sh, a real browser and Vite through the tunnel, which gets Vite by npm.
 set -u
@@ -27,6 +27,8 @@ UNIT_BOUND=300
 E2E_BOUND=1080
 SOAK_BOUND=5400
 DIST_BOUND=600
+FUZZ_SECONDS=60
+FUZZ_BOUND=900
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
@@ -170,6 +172,26 @@ left_out() { # left_out marker-expression: counts those end-to-end tests as skip
 	count 0 0 "$n"
 }
 
+# Each target is one test; its line says how far it came.
+fuzz_targets() {
+	out=$builds/fuzz.out
+	ADIT_FUZZ_BUILD=$builds/fuzz timeout -k 60 "$FUZZ_BOUND" sh "$top/contrib/fuzz.sh" --seconds "$FUZZ_SECONDS" \
+		>"$out" 2>&1
+	status=$?
+	bad=$(grep -c '^FAILED' "$out")
+	good=$(($(grep -c '^fuzz ' "$out") - bad))
+	[ "$good" -ge 0 ] || good=0
+	[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+	[ "$good" -gt 0 ] || [ "$bad" -gt 0 ] || bad=1
+	if [ "$bad" = 0 ]; then
+		cat "$out"
+	else
+		echo "FAILED: fuzzing (status $status); the end of $out:"
+		tail -n 100 "$out"
+	fi
+	count "$good" "$bad" 0
+}
+
 no_reports() {
 	found=$(find "$reports" -type f | sort)
 	[ -n "$found" ] || { echo "ok: no sanitizer report"; count 1 0 0; return; }
@@ -232,5 +254,13 @@ elif [ "$fast" = yes ]; then
 	e2e_tests plain 'valgrind and not soak' 0
 else
 	e2e_tests plain '(big or valgrind) and not soak' 0
+fi
+
+say "5 fuzz targets, $FUZZ_SECONDS seconds each"
+if [ "$fast" = yes ]; then
+	echo "skipped: fuzzing (--fast)"
+	count 0 0 1
+else
+	fuzz_targets
 fi
 finish
