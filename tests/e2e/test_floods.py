@@ -1,0 +1,188 @@
+"""Floods at aditd's edge: whoever sends more of something than anybody has reason for is cut, and his neighbour, a
+visitor with a small request every 10 ms, does not notice. The counts are exact in tests/unit/calm_test.c."""
+import time
+
+import pytest
+
+from floods import CUT, Field, Watched, attacker, drain, flood
+from h2frames import (
+    CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
+from harness import Server, Tunnels
+from wire import Origin
+
+CANCELLED = u32(8)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory, authority, nginx, reports):
+    folder = tmp_path_factory.mktemp("floods")
+    origin = Origin()
+    server = Server(folder / "aditd", authority)
+    tunnels = Tunnels(server, folder / "adit", {"shop": origin.address})
+    yield Field(server, tunnels, origin)
+    tunnels.program.stop()
+    server.program.stop()
+    origin.stop()
+
+
+def number(i):
+    return 2 * i + 1
+
+
+def asks(v, i, path="/slow", more=(), end=True, method="GET"):
+    flags = END_HEADERS | (END_STREAM if end else 0)
+    return raw(HEADERS, flags, number(i), v.encode(v.fields(method, path, more)))
+
+
+# ---- HTTP/2: what is sent again and again. name -> (what comes first on stream 1, then event(visitor, i))
+
+def nothing(v):
+    return 0
+
+
+def open_stream(v):
+    return v.ask("POST", "/slow", end=False)
+
+
+def all_streams(v):
+    """As many as he may have."""
+    for _ in range(128):
+        v.ask(path="/slow")
+
+
+def dribbled(v):
+    v.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0))
+    v.headed(v.ask(path="/large"))
+
+
+def after(n, event):
+    """The event on a stream of its own, behind `n` others."""
+    return lambda v, i: event(v, i + n)
+
+
+FLOODS = {
+    "rapid reset": (nothing, lambda v, i: asks(v, i) + raw(RST_STREAM, 0, number(i), CANCELLED)),
+    "made you reset: window by 0": (nothing, lambda v, i: asks(v, i) + raw(WINDOW_UPDATE, 0, number(i), u32(0))),
+    "made you reset: window too large": (nothing, lambda v, i: asks(v, i) + raw(
+        WINDOW_UPDATE, 0, number(i), u32((1 << 31) - 1))),
+    "made you reset: a bad field": (nothing, lambda v, i: asks(v, i, more=[("X-Bad", "1")])),
+    "made you reset: a wrong length": (nothing, lambda v, i: asks(
+        v, i, more=[("content-length", "1")], end=False, method="POST") + raw(DATA, END_STREAM, number(i), b"12")),
+    "made you reset: a stream too many": (all_streams, after(128, lambda v, i: asks(v, i))),
+    "PING": (nothing, lambda v, i: raw(PING, 0, 0, b"p" * 8)),
+    "SETTINGS": (nothing, lambda v, i: raw(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 65535))),
+    "empty DATA": (open_stream, lambda v, i: raw(DATA, 0, 1)),
+    "empty DATA with padding": (open_stream, lambda v, i: raw(DATA, PADDED, 1, b"\0")),
+    "WINDOW_UPDATE of the connection": (nothing, lambda v, i: raw(WINDOW_UPDATE, 0, 0, u32(1))),
+    "WINDOW_UPDATE of a stream": (open_stream, lambda v, i: raw(WINDOW_UPDATE, 0, 1, u32(1))),
+    "a window opened byte by byte": (dribbled, lambda v, i: raw(WINDOW_UPDATE, 0, 1, u32(1))),
+    "PRIORITY": (nothing, lambda v, i: raw(PRIORITY, 0, number(i), u32(0) + b"\1")),
+    "unknown frames": (nothing, lambda v, i: raw(0x77, 0, 0, b"?")),
+    "GOAWAY": (nothing, lambda v, i: raw(GOAWAY, 0, 0, u32(0) + u32(0))),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_flood_is_cut(field, name):
+    """GOAWAY ENHANCE_YOUR_CALM, soon; and no more of his requests run at the origin than he may have at once."""
+    prepare, event = FLOODS[name]
+    field.most = 0
+    with Watched(field) as watch, attacker(field, greedy="none") as v:
+        v.greeted()
+        prepare(v)
+        took, sent = flood(v, lambda i: event(v, i))
+        time.sleep(0.1)
+    print(f"{name}: cut after {took:.2f} s, {sent} events were sent; {field.most} ran at the origin")
+    assert v.goaway and v.goaway.error_code == CALM, v.goaway
+    assert took < (CUT + 2.5) * field.slow  # he is let linger for 2 s, to read why
+    assert field.most <= 128 + 2
+    watch.check(name)
+
+
+@pytest.mark.parametrize("name", [n for n in FLOODS if n in (
+    "PING", "SETTINGS", "rapid reset", "made you reset: window by 0", "made you reset: a stream too many")])
+def test_flood_of_one_who_does_not_read(field, name):
+    """He makes us answer and reads none of it: what waits for him is bounded, and then he is cut."""
+    prepare, event = FLOODS[name]
+    with Watched(field) as watch, attacker(field, greedy="none", receive_buffer=4096) as v:
+        v.greeted()
+        prepare(v)
+        took, sent = flood(v, lambda i: event(v, i), reads=False)
+    print(f"{name}: ended after {took:.2f} s, {sent} events")
+    assert took < (CUT + 2.5) * field.slow
+    watch.check(name)
+
+
+def large_block(v, *fields):
+    """A field block in HEADERS and eight CONTINUATION: `fields`, and then as many times as fit the newest entry of the
+    table (index 62), one byte each."""
+    block = v.encode(v.fields()) + b"".join(fields)
+    block += b"\xbe" * (9 * 16384 - len(block))
+    parts = [block[i:i + 16384] for i in range(0, len(block), 16384)]
+    return [raw(HEADERS, END_STREAM, 1, parts[0]), *(raw(CONTINUATION, END_HEADERS if p is parts[-1] else 0, 1, p)
+                                                      for p in parts[1:])]
+
+
+def literal(name, value):
+    """A field that goes into the table."""
+    length = bytes([len(value)]) if len(value) < 127 else b"\x7f" + varint(len(value) - 127)
+    return b"\x40" + bytes([len(name)]) + name + length + value
+
+
+def varint(n):
+    out = bytearray()
+    while n >= 128:
+        out.append(n % 128 + 128)
+        n //= 128
+    return bytes(out) + bytes([n])
+
+
+BLOCKS = {
+    "HPACK bomb": lambda v: large_block(v, literal(b"x-bomb", b"b" * 4000)),
+    "cookie crumbs": lambda v: large_block(v, literal(b"cookie", b"")),
+    "nine CONTINUATION": lambda v: [raw(HEADERS, 0, 1, v.encode(v.fields())), *(raw(
+        CONTINUATION, 0, 1, v.encode([(f"x-{i}", "1")])) for i in range(9))],
+    "empty CONTINUATION": lambda v: [raw(HEADERS, 0, 1, v.encode(v.fields())), *([raw(CONTINUATION, 0, 1)] * 5000)],
+    "SETTINGS of 2700 entries": lambda v: [raw(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 65535) * 2700)],
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_bomb_ends_its_connection(field, name):
+    """What stands for far more than it is, in one frame or block."""
+    before = len(field.origin.requests)
+    with Watched(field) as watch, attacker(field) as v:
+        v.greeted()
+        for frame in BLOCKS[name](v):
+            v.try_send(frame)
+        began = time.monotonic()
+        v.ended()
+        assert time.monotonic() - began < (CUT + 2.5) * field.slow
+        time.sleep(0.1)
+    assert v.goaway and v.goaway.error_code == CALM, v.goaway
+    assert {r.target for r in field.origin.requests[before:]} <= {"/quiet"}
+    watch.check(name)
+
+
+def test_bombs_one_after_another(field):
+    """Blocks that are too large are answered 431; a hundred streams of them cost no memory."""
+    with Watched(field) as watch, attacker(field) as v:
+        streams = [v.ask(more=[(f"x-{i}", "b" * 330) for i in range(100)]) for _ in range(100)]
+        assert [v.whole(s).status for s in streams] == [431] * 100
+        assert v.fetch().status == 200
+    watch.check("431")
+
+
+# ---- what is not a flood
+
+def test_busy_visitors_are_no_floods(field):
+    """Much of everything, with reason: small pieces that open both windows each, uploads, pings, resets."""
+    with attacker(field, greedy="all") as v:
+        answer = v.fetch(path="/drops")
+        assert answer.data == b"drop" * 4000 and v.goaway is None
+        for i in range(200):
+            v.ping()
+            v.rst(v.ask(path="/slow"))
+        assert v.fetch("POST", "/body", body=b"u" * (1 << 20)).status == 200
+        assert drain(v) and v.fetch().status == 200
