@@ -4,10 +4,12 @@
 #include "h2/h2_int.h"
 
 #define SECOND_US 1000000u
-/** WINDOW_UPDATE frames that come back with a DATA frame: readers open the stream's and the connection's window, some
+/** WINDOW_UPDATE frames that are free for a DATA frame: readers open the stream's and the connection's window, some
  *  for each piece they take. */
 #define WINDOWS_OF_DATA 4
-/** DATA that filled its stream's window brings them back from this size on: whoever opens windows byte by byte makes
+/** PING: gRPC measures a round trip by one while it receives. */
+#define PINGS_OF_DATA 1
+/** DATA that filled its stream's window frees them from this size on: whoever opens windows byte by byte makes
  *  us send as many frames (CVE-2019-9511). */
 #define DATA_WORTH 1024
 /** Padding's length alone: a padded DATA frame without a byte. */
@@ -18,8 +20,8 @@ static const struct {
 	uint32_t burst, per_second;
 } limits[CALM_KINDS] = {
 	[CALM_RESET] = {1000, 33},    /* CVE-2023-44487, CVE-2025-8671 */
-	[CALM_ANSWER] = {1000, 100},  /* CVE-2019-9512, -9515; gRPC pings once in a round trip while much is under way */
-	[CALM_WINDOW] = {1000, 100},  /* uploads' answers, beside what data brings back */
+	[CALM_ANSWER] = {1000, 100},  /* CVE-2019-9512, -9515 */
+	[CALM_WINDOW] = {1000, 100},  /* beside what data lets pass */
 	[CALM_EMPTY] = {1000, 100},   /* CVE-2019-9513, -9518; browsers re-prioritise what scrolls into view */
 };
 
@@ -29,6 +31,11 @@ static bool spend(struct h2 *h, enum calm_kind kind)
 	uint32_t rate = limits[kind].per_second, spent = h->calm.kinds[kind].spent;
 	uint64_t back = now > since ? (now - since) * rate / SECOND_US : 0;
 
+	/* earned by data; that may come long after it, and all at once: what is not used is kept */
+	if (h->calm.kinds[kind].earned) {
+		h->calm.kinds[kind].earned--;
+		return true;
+	}
 	if (back >= spent) {
 		spent = 0;
 		h->calm.kinds[kind].since_us = now;
@@ -101,8 +108,8 @@ void h2_calm_reset(struct h2 *h, bool known, uint32_t code)
 
 void h2_calm_data(struct h2 *h, size_t n, int32_t left)
 {
-	uint32_t *spent = &h->calm.kinds[CALM_WINDOW].spent;
-
-	if (left > 0 || n >= DATA_WORTH)
-		*spent -= *spent < WINDOWS_OF_DATA ? *spent : WINDOWS_OF_DATA;
+	if (left > 0 || n >= DATA_WORTH) {
+		h->calm.kinds[CALM_WINDOW].earned += WINDOWS_OF_DATA;
+		h->calm.kinds[CALM_ANSWER].earned += PINGS_OF_DATA;
+	}
 }

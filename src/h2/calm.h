@@ -1,8 +1,9 @@
 /* calm: what a stranger may make us do for nothing, counted for each connection; the limits stand in calm.c.
  * Layer h2, internal: the gate tells it of each of his frames before nghttp2 gets it, h2.c of the fields as they are
  * decoded and of what we send.
- * Invariants: reads no clock (h2_clock brings the time). A kind's tokens come back with time, those of windows also
- * with the data that we send. What has none left ends the connection: GOAWAY ENHANCE_YOUR_CALM, ADIT_ERR_FLOOD.
+ * Invariants: reads no clock (h2_clock brings the time). A kind's tokens come back with time; for the data that
+ * we send, windows may be opened and PINGs sent beside that. What has none left ends the connection: GOAWAY
+ * ENHANCE_YOUR_CALM, ADIT_ERR_FLOOD.
  */
 #ifndef ADIT_H2_CALM_H
 #define ADIT_H2_CALM_H
@@ -34,6 +35,7 @@ enum calm_kind {
 struct calm {
 	struct {
 		uint32_t spent;
+		uint64_t earned;   /* free, for the data that we have sent */
 		uint64_t since_us; /* tokens have come back until then */
 	} kinds[CALM_KINDS];
 	unsigned continuations; /* of this block */

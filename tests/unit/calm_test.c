@@ -193,6 +193,52 @@ static void what_waits_is_bounded(void)
 	h2_free(&e.h2, ADIT_ERR_ABANDONED);
 }
 
+/* A response in many small pieces, then all windows that a reader opens for them at once; byte by byte is another
+ * matter. */
+static void data_lets_windows_be_opened(uint32_t first_window, unsigned pieces, bool ends)
+{
+	struct event first = {.n = 0};
+	struct head head;
+	struct end e;
+	unsigned i = 0;
+
+	begin(&e);
+	PUT(&first, PREFACE);
+	frame(&first, 4, 0, 0, (const char[6]){0, 4, 0, 0, (char)(first_window >> 8), (char)first_window}, 6);
+	ask(&first, 0);
+	take(&e, first.p, first.n);
+	head_init(&head);
+	head.status = 200;
+	head.length = HEAD_LENGTH_UNKNOWN;
+	half_head(&e.answers[0].half, &head, false);
+	for (; i < pieces && e.goaway < 0; i++) {
+		struct event one = {.n = 0};
+
+		half_body(&e.answers[0].half, (const uint8_t *)"xx", 2);
+		pull(&e);
+		if (first_window)
+			continue;
+		frame(&one, 8, 0, 1, "\0\0\0\1", 4);
+		take(&e, one.p, one.n);
+	}
+	for (unsigned k = 0; k < 2 * pieces && first_window && e.goaway < 0; k++) {
+		struct event one = {.n = 0};
+
+		window(&one, k);
+		take(&e, one.p, one.n);
+	}
+	CU_ASSERT_EQUAL(e.goaway, ends ? ENHANCE_YOUR_CALM : -1);
+	head_free(&head);
+	h2_free(&e.h2, ADIT_ERR_ABANDONED);
+}
+
+static void windows(void)
+{
+	data_lets_windows_be_opened(60000, 5000, false);
+	data_lets_windows_be_opened(0, 1000, false);
+	data_lets_windows_be_opened(0, 1001, true);
+}
+
 /* ---- field blocks */
 
 static void continuations(void)
@@ -246,6 +292,7 @@ static const struct unit_test tests[] = {
 	{"exactly so many of each, then GOAWAY", exactly_so_many},
 	{"so many come back with time", so_many_come_back},
 	{"what waits for one who does not read is bounded", what_waits_is_bounded},
+	{"data lets windows be opened, a byte at a time does not", windows},
 	{"eight CONTINUATION, empty or not", continuations},
 	{"crumbs are counted while they are decoded", cookie_crumbs},
 };
