@@ -35,7 +35,7 @@ class Field:
         self.baseline = watch.p99
 
     def answer(self, connection, request):
-        """/slow never answers, /body of any length takes all, /large is 64 MiB, /drops is many small pieces."""
+        """/slow never answers, /body of any length takes all, /100k is 100 KB, /large is 64 MiB, /drops is many small pieces."""
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -44,6 +44,8 @@ class Field:
                 connection.wait_gone(20)
             elif request.target == "/large":
                 connection.send(reply(200, b"l" * (1 << 26)))
+            elif request.target == "/100k":
+                connection.send(reply(200, b"k" * 100_000))
             elif request.target == "/drops":
                 self.drops(connection)
             else:
@@ -71,9 +73,17 @@ class Watched:
     def __enter__(self):
         self.before = self.field.aditd.memory("VmRSS")
         self.thread.start()
+        self.has(1)
         return self
 
+    def has(self, n):
+        """So many of his requests were answered, or one failed."""
+        until = time.monotonic() + 10
+        while len(self.times) < n and not self.errors and time.monotonic() < until:
+            time.sleep(PACE)
+
     def __exit__(self, *_):
+        self.has(10)
         self.over.set()
         self.thread.join(20)
         self.most = max(self.most, self.field.aditd.memory("VmRSS"))
@@ -92,7 +102,7 @@ class Watched:
 
     @property
     def p99(self):
-        return statistics.quantiles(self.times, n=100)[98] if len(self.times) > 1 else max(self.times)
+        return statistics.quantiles(self.times, n=100)[98]
 
     def check(self, what, growth=GROWTH):
         """Bounds are loose: attacker and visitor share this process, and the machine is somebody else's too."""
@@ -145,3 +155,17 @@ def flood_unread(v, event):
 
 def attacker(field, **options):
     return RawVisitor(field.server, **options)
+
+
+def pour(visitor, data, seconds):
+    """Sends it over and over for so long, as far as it is taken, and reads nothing; bytes that were taken."""
+    began, sent = time.monotonic(), 0
+    visitor.sock.settimeout(0.2)
+    while time.monotonic() - began < seconds:
+        try:
+            sent += visitor.sock.send(data)
+        except TimeoutError:
+            pass
+        except OSError:
+            break
+    return sent

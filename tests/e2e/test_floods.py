@@ -1,15 +1,17 @@
 """Floods at aditd's edge: whoever sends more of something than anybody has reason for is cut, and his neighbour, a
 visitor with a small request every 10 ms, does not notice. The counts are exact in tests/unit/calm_test.c."""
+import select
+import threading
 import time
 
 import pytest
 
-from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread
+from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, pour
 from h2frames import (
     CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
 from harness import Server, Tunnels
-from wire import Origin
+from wire import Cut, Origin
 
 CANCELLED = u32(8)
 
@@ -177,6 +179,123 @@ def test_bombs_one_after_another(field):
         assert [v.whole(s).status for s in streams] == [431] * 100
         assert v.fetch().status == 200
     watch.check("431")
+
+
+# ---- HTTP/1.1
+
+PIPELINED = {
+    "small answers": b"GET /quiet HTTP/1.1\r\nHost: shop.tunnel.test\r\n\r\n" * 500,
+    "answers of our own": b"GET / HTTP/1.1\r\nHost: nobody.tunnel.test\r\n\r\n" * 500,
+    "answers of 100 KB": b"GET /100k HTTP/1.1\r\nHost: shop.tunnel.test\r\n\r\n" * 500,
+}
+
+
+@pytest.mark.parametrize("name", PIPELINED)
+def test_pipelined_flood_of_one_who_does_not_read(field, name):
+    """Requests without end on one connection, whose answers nobody reads: they are not looked at any more."""
+    with Watched(field) as watch, field.server.visit(receive_buffer=4096) as visitor:
+        sent = pour(visitor, PIPELINED[name], 2)
+        before = len(field.origin.requests)
+        time.sleep(0.3)
+        asked = [r for r in field.origin.requests[before:] if r.target != "/quiet"]
+    print(f"{name}: {sent} bytes of requests were taken")
+    assert sent < 32 << 20 and len(asked) < 5
+    watch.check(name)
+
+
+def test_pipelined_flood_is_served_in_turn(field):
+    """Who reads gets all of his answers, in order, however many requests he sent before."""
+    with field.server.visit() as visitor:
+        for i in range(300):
+            visitor.ask(target="/100k" if i % 3 else f"/{i}")
+        for i in range(300):
+            assert len(visitor.read().body) == (100_000 if i % 3 else 5)
+
+
+def fill(visitor, first, again):
+    """Sends a body's chunks until they are refused; the answer's status and how many were sent."""
+    sent = 0
+    visitor.send(visitor.head_bytes("POST", "/body", [("Transfer-Encoding", "chunked")]) + first)
+    try:
+        while sent < 100000:
+            visitor.send(again * 20)
+            sent += 20
+            if drained(visitor):
+                break
+    except OSError:
+        pass
+    return visitor.read().status, sent
+
+
+def drained(visitor):
+    return bool(select.select([visitor.sock], [], [], 0)[0])
+
+
+@pytest.mark.parametrize("name, first, again", [
+    ("chunk extensions", b"", b"1;" + b"x" * 250 + b"\r\nb\r\n"),
+    ("endless extension", b"1;", b"x" * 250),
+    ("endless trailers", b"0\r\n", b"X-Trailer: " + b"t" * 200 + b"\r\n"),
+    ("many trailers", b"0\r\n", b"X: 1\r\n"),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_body_of_overhead(field, name, first, again):
+    """What frames a body is bounded by the body."""
+    with Watched(field) as watch, field.server.visit() as visitor:
+        began = time.monotonic()
+        status, sent = fill(visitor, first, again)
+        took = time.monotonic() - began
+    print(f"{name}: {status} after {took:.2f} s, {sent} events were sent")
+    assert status in (400, 431) and took < CUT * field.slow
+    watch.check(name)
+
+
+def test_header_flood(field):
+    """Fields without end, a connection for each head: 431 or the end, and nothing is kept."""
+    with Watched(field) as watch:
+        for _ in range(50):
+            with field.server.visit() as visitor:
+                try:
+                    visitor.send(visitor.head_bytes("GET", "/never")[:-2] + b"X-Flood: 1\r\n" * 5000)
+                    assert visitor.read().status == 431
+                except (OSError, Cut):
+                    pass  # a reset may overtake the answer
+    assert "/never" not in [r.target for r in field.origin.requests]
+    watch.check("header flood")
+
+
+@pytest.mark.parametrize("name, answer, status", [
+    ("endless 1xx", b"HTTP/1.1 102 Processing\r\nX: " + b"1" * 1000 + b"\r\n\r\n", 502),
+    ("endless head", b"X: " + b"h" * 1000 + b"\r\n", 502),
+    ("endless trailers", b"T: " + b"t" * 1000 + b"\r\n", 502),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_origin_that_never_comes_to_the_point(field, name, answer, status):
+    """An origin is bounded in what it says beside its answer; the next one is fine."""
+    first = {"endless 1xx": b"", "endless head": b"HTTP/1.1 200 OK\r\n",
+             "endless trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"}[name]
+    gone = threading.Event()
+
+    def flooding(connection, request):
+        if request.target != "/flood":
+            field.answer(connection, request)
+            return
+        connection.send(first)
+        try:
+            for _ in range(100000):
+                connection.sock.sendall(answer)
+        except OSError:
+            gone.set()
+
+    field.origin.serve(flooding)
+    try:
+        with Watched(field) as watch, field.server.visit() as visitor:
+            try:
+                assert visitor.fetch(target="/flood").status == status
+            except Cut:
+                assert name == "endless trailers"  # behind a head that was passed on
+            assert gone.wait(CUT * field.slow)
+    finally:
+        field.origin.serve(field.answer)
+    assert field.server.fetch().status == 200
+    watch.check(name)
 
 
 # ---- what is not a flood
