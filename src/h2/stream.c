@@ -160,6 +160,16 @@ static bool is_raw(const struct head *h)
 	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 }
 
+/* A stranger may have 128 streams, and read none of them. */
+static size_t send_buffer(const struct h2 *h)
+{
+	size_t share = H2_SEND_STRANGER / (h->open ? h->open : 1);
+
+	if (!h->gated || share > H2_SEND_BUFFER)
+		return H2_SEND_BUFFER;
+	return share < H2_QUANTUM ? H2_QUANTUM : share;
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -194,7 +204,7 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	s->out_started = body != NULL;
 	s->out_done = body == NULL;
 	if (body)
-		half_credit(&s->half, H2_SEND_BUFFER);
+		half_credit(&s->half, send_buffer(s->h2));
 	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
 		refuse_upgrade(s);
 }

@@ -21,7 +21,7 @@ def field(tmp_path_factory, authority, nginx, reports):
     folder = tmp_path_factory.mktemp("floods")
     origin = Origin()
     server = Server(folder / "aditd", authority)
-    tunnels = Tunnels(server, folder / "adit", {"shop": origin.address})
+    tunnels = Tunnels(server, folder / "adit", {"shop": origin.address, "files": nginx.address})
     yield Field(server, tunnels, origin)
     tunnels.program.stop()
     server.program.stop()
@@ -179,6 +179,40 @@ def test_bombs_one_after_another(field):
         assert [v.whole(s).status for s in streams] == [431] * 100
         assert v.fetch().status == 200
     watch.check("431")
+
+
+def test_resets_in_waves(field):
+    """Each request gets as far as the origin before it is reset: no more run there than one connection may have and
+    one more wave, which is on its way while the last one ends."""
+    field.most = 0
+    waves = 0
+    with Watched(field) as watch, attacker(field) as v:
+        v.greeted()
+        while drain(v) and waves < 30:
+            streams = [v.new_stream() for _ in range(100)]
+            v.send(b"".join(asks(v, s // 2) for s in streams))
+            until = time.monotonic() + 1
+            while field.running < 100 and time.monotonic() < until:
+                time.sleep(0.005)
+            v.try_send(b"".join(raw(RST_STREAM, 0, s, CANCELLED) for s in streams))
+            waves += 1
+        v.ended()
+    print(f"{waves} waves of 100; {field.most} ran at the origin")
+    assert v.goaway.error_code == CALM and 10 <= waves <= 20
+    assert field.most <= 128 + 100
+    watch.check("waves")
+
+
+def test_downloads_that_nobody_reads(field):
+    """128 large responses at once, the connection's window wide open, and nothing is read."""
+    with Watched(field) as watch, attacker(field, name="files", greedy="none", receive_buffer=4096,
+                                            settings=setting(INITIAL_WINDOW, (1 << 31) - 1)) as v:
+        v.greeted()
+        v.open_window(0, (1 << 31) - 1 - 65535)
+        for _ in range(128):
+            v.ask(path="/10m")
+        time.sleep(1.5)
+    watch.check("unread downloads")
 
 
 # ---- HTTP/1.1

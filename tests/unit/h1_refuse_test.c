@@ -350,15 +350,15 @@ static void bad_chunks(void)
 static void extensions_are_weighed(void)
 {
 	static struct h1_told t;
-	static char in[16384];
+	static char in[32768];
 
-	for (unsigned chunks = 70; chunks < 100; chunks++)
+	for (unsigned count = 70; count < 100; count++)
 		for (unsigned size = 1; size < 0x40; size += 0x3e) {
 			struct h1_script s = {.kind = H1_REQUEST};
 			int n = snprintf(in, sizeof(in), CHUNKED);
-			bool ok = 100 * chunks <= 8192 + size * chunks;
+			bool ok = 100 * count <= 8192 + size * count;
 
-			for (unsigned i = 0; i < chunks; i++)
+			for (unsigned i = 0; i < count; i++)
 				n += snprintf(in + n, sizeof(in) - (size_t)n, "%x;%099d\r\n%0*d\r\n", size, 0, (int)size, 0);
 			n += snprintf(in + n, sizeof(in) - (size_t)n, "0\r\n\r\n");
 			CU_ASSERT_FATAL(n < (int)sizeof(in));
