@@ -10,7 +10,7 @@ from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, po
 from h2frames import (
     CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
-from harness import Server, Tunnels
+from harness import TOKENS, Server, Tunnels
 from wire import Cut, Origin
 
 CANCELLED = u32(8)
@@ -329,6 +329,52 @@ def test_origin_that_never_comes_to_the_point(field, name, answer, status):
     finally:
         field.origin.serve(field.answer)
     assert field.server.fetch().status == 200
+    watch.check(name)
+
+
+# ---- carriers, with a good token
+
+def ws_frame(first, payload=b"", masked=True, length=None):
+    n = len(payload) if length is None else length
+    size = bytes([n | masked << 7]) if n < 126 else bytes([127 | masked << 7]) + n.to_bytes(8, "big")
+    return bytes([first]) + size + (bytes(4) if masked else b"") + payload
+
+
+CARRIERS = {
+    "without mask": ws_frame(0x82, b"x" * 100, masked=False),
+    "a reserved bit": ws_frame(0xc2, b"x" * 100),
+    "a length of 2^63": ws_frame(0x82, length=1 << 63),
+    "a frame that does not end": ws_frame(0x82, b"\xff" * 1000, length=1 << 62),
+    "a fragment of nothing": ws_frame(0x80, b"x"),
+    "fragments that bring nothing": ws_frame(2) + ws_frame(0) * 2000,
+    "PING": ws_frame(0x89, b"p" * 100),
+    "PONG": ws_frame(0x8a, b"p" * 100),
+    "PING of 126 bytes": ws_frame(0x89, b"p" * 126),
+    "empty messages": ws_frame(0x82),
+}
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_carrier_that_is_abused_ends(field, name):
+    """A token opens no door to floods: that carrier ends."""
+    with Watched(field) as watch, field.server.visit() as visitor:
+        visitor.send(b"GET /_adit/v1/" + b"f" * 32 + b"/ws HTTP/1.1\r\nHost: tunnel.test\r\nConnection: Upgrade\r\n"
+                     b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nAdit-Version: 1\r\n"
+                     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                     b"Authorization: Bearer " + TOKENS["alice"].encode() + b"\r\n\r\n")
+        assert visitor.head().status == 101
+        began, sent = time.monotonic(), 0
+        try:
+            while not drained(visitor) and time.monotonic() - began < 20:
+                visitor.send(CARRIERS[name] * 10)
+                sent += 10
+            while visitor.reader.some():
+                pass
+        except (OSError, Cut):
+            pass
+        took = time.monotonic() - began
+    print(f"{name}: ended after {took:.2f} s, {sent} were sent")
+    assert took < (CUT + 2.5) * field.slow
     watch.check(name)
 
 
