@@ -1,10 +1,10 @@
 #!/bin/sh
 # Everything that has to pass before a change goes in. Ends with one line `N passed, N failed, N skipped`.
 #   sh contrib/check.sh [--fast | --soak] [-k PATTERN]
-# --fast leaves out the big end-to-end tests and `make distcheck`; -k chooses end-to-end tests (pytest's -k).
+# --fast leaves out the big end-to-end tests, `make distcheck` and fuzzing; -k chooses end-to-end tests (pytest's -k).
 # --soak runs what is too long for each change, and nothing else: minutes of cuts, thousands of attacks.
 # Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
-# (4) on the plain build the big end-to-end tests and the one under valgrind.
+# (4) on the plain build the big end-to-end tests and the one under valgrind; (5) each fuzz target for a minute.
 # Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
 # Not in it: contrib/browser.sh, a real browser and Vite through the tunnel, which gets Vite by npm.
 set -u
@@ -19,12 +19,16 @@ passed=0
 failed=0
 skipped=0
 
+# End-to-end tests mostly wait; those that are big or measure something run one after another.
+WORKERS=3
 # Bounds in seconds; all steps together take less than half of their sum on two slow cores.
 BUILD_BOUND=600
 UNIT_BOUND=300
 E2E_BOUND=1080
 SOAK_BOUND=5400
 DIST_BOUND=600
+FUZZ_SECONDS=60
+FUZZ_BOUND=900
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 
@@ -132,9 +136,9 @@ unit_tests() { # unit_tests FOLDER
 	[ "$failed" != "$before" ] || echo "ok: unit tests"
 }
 
-e2e_tests() { # e2e_tests FOLDER marker-expression
+e2e_tests() { # e2e_tests FOLDER marker-expression workers
 	dir=$builds/$1
-	set -- -q -p no:cacheprovider --tb=short -rs -m "$2" "$top/tests/e2e"
+	set -- -q -p no:cacheprovider --tb=short -rs -n "$3" --dist loadfile -m "$2" "$top/tests/e2e"
 	[ -z "$pattern" ] || set -- -k "$pattern" "$@"
 	mkdir -p "$reports/e2e"
 	PYTHONDONTWRITEBYTECODE=1 ADIT_BUILD=$dir ADIT_REPORTS=$reports/e2e \
@@ -166,6 +170,26 @@ left_out() { # left_out marker-expression: counts those end-to-end tests as skip
 		-p no:cacheprovider -m "$1" ${pattern:+-k "$pattern"} "$top/tests/e2e" 2>/dev/null | grep -c '::')
 	echo "skipped: $n end-to-end tests, $1 (--fast)"
 	count 0 0 "$n"
+}
+
+# Each target is one test; its line says how far it came.
+fuzz_targets() {
+	out=$builds/fuzz.out
+	ADIT_FUZZ_BUILD=$builds/fuzz timeout -k 60 "$FUZZ_BOUND" sh "$top/contrib/fuzz.sh" --seconds "$FUZZ_SECONDS" \
+		>"$out" 2>&1
+	status=$?
+	bad=$(grep -c '^FAILED' "$out")
+	good=$(($(grep -c '^fuzz ' "$out") - bad))
+	[ "$good" -ge 0 ] || good=0
+	[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+	[ "$good" -gt 0 ] || [ "$bad" -gt 0 ] || bad=1
+	if [ "$bad" = 0 ]; then
+		cat "$out"
+	else
+		echo "FAILED: fuzzing (status $status); the end of $out:"
+		tail -n 100 "$out"
+	fi
+	count "$good" "$bad" 0
 }
 
 no_reports() {
@@ -201,7 +225,7 @@ plain=no
 build plain --enable-werror && plain=yes
 if [ "$soak" = yes ]; then
 	E2E_BOUND=$SOAK_BOUND
-	[ "$plain" = no ] || e2e_tests plain soak
+	[ "$plain" = no ] || e2e_tests plain soak 0
 	finish
 fi
 [ "$plain" = no ] || unit_tests plain
@@ -210,7 +234,7 @@ say "2 address and undefined-behaviour sanitizers: build, unit tests, end-to-end
 # without --enable-werror: sanitizers make gcc warn of what cannot happen
 if build san --enable-asan --enable-ubsan; then
 	unit_tests san
-	e2e_tests san 'not big and not valgrind and not soak'
+	e2e_tests san 'not big and not valgrind and not soak' "$WORKERS"
 	no_reports
 fi
 
@@ -227,8 +251,16 @@ if [ "$plain" = no ]; then
 	echo "not run: the plain build failed"
 elif [ "$fast" = yes ]; then
 	left_out big
-	e2e_tests plain 'valgrind and not soak'
+	e2e_tests plain 'valgrind and not soak' 0
 else
-	e2e_tests plain '(big or valgrind) and not soak'
+	e2e_tests plain '(big or valgrind) and not soak' 0
+fi
+
+say "5 fuzz targets, $FUZZ_SECONDS seconds each"
+if [ "$fast" = yes ]; then
+	echo "skipped: fuzzing (--fast)"
+	count 0 0 1
+else
+	fuzz_targets
 fi
 finish

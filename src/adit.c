@@ -64,6 +64,7 @@ struct client {
 	struct log *log, *trace;
 	struct tls_keylog *keylog;
 	struct resolver *resolver;
+	struct guesses *guesses;
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
@@ -112,13 +113,14 @@ static struct log *events_of(const struct client *c)
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
 {
 	struct work *w = arg;
-	const char *name = NULL, *origin = NULL;
-	struct half *half = tunnels_route(w->tunnels, h, &name, &origin, err);
+	struct tunnels_way way = {NULL, NULL, 0};
+	struct half *half = tunnels_route(w->tunnels, h, &way, err);
 
-	if (name)
-		exchange_name(x, name);
-	if (origin)
-		exchange_detail(x, origin);
+	if (way.name)
+		exchange_name(x, way.name);
+	if (way.origin)
+		exchange_detail(x, way.origin);
+	exchange_retry_after(x, way.wait_s);
 	return half;
 }
 
@@ -400,7 +402,7 @@ static struct dial_proxy proxy_of(const struct conf_client *c)
 static struct work *work_new(struct client *c, struct conf_client **conf, struct conf_error *e)
 {
 	struct work *w = calloc(1, sizeof(*w));
-	const struct tunnels_options origins = {c->resolver, &c->budget, c->keylog};
+	const struct tunnels_options origins = {c->resolver, &c->budget, c->keylog, c->guesses};
 	struct tls_error te = {"out of memory"};
 	struct dialer_options o;
 
@@ -541,6 +543,7 @@ static void tear_down(struct client *c)
 	work_free(&c->now);
 	timer_stop(&c->drain);
 	resolver_free(&c->resolver);
+	guesses_free(&c->guesses);
 	loop_settle(c->loop);
 	loop_free(&c->loop);
 	tls_keylog_free(&c->keylog);
@@ -585,7 +588,8 @@ static int run(struct client *c, struct conf_client **conf)
 	c->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
 	timer_init(&c->drain, c->loop, on_drain, c);
 	c->resolver = resolver_new(c->loop);
-	if (!c->resolver)
+	c->guesses = guesses_new(loop_ms(c->loop));
+	if (!c->resolver || !c->guesses)
 		return 1;
 	c->keylog = tls_keylog_open(c->log);
 	c->now = work_new(c, conf, &e);

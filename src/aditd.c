@@ -18,11 +18,12 @@
  *     edge_h1    one HTTP/1.1 connection, an asking half     edge_h2    one HTTP/2 connection, its streams asking halves
  *     registry   name to live session                       endpoint   a request for us becomes a carrier
  *     accept     carriers become links, or resume them      hold       requests that wait for their tunnel
- *     auth       tokens and what they allow
+ *     auth       tokens and what they allow              admit      the rules of a name's token
  *     admin      /healthz, /readyz                          dev        what --dev makes by itself
  *     drain      the order of an end                        handover   gives the sockets to the next aditd
  *     ports      published TCP ports                        door       a connection to one, an asking half
  *   raw/       a socket's bytes, ends and resets as a half: what door and TCP origins share
+ *   rules/     what visitors may do, in both programs: rules, pass (halves between), pacer, logins, guesses
  *   exchange/  couples an asking half with an answering half; error pages; reports for the access log
  *   http/      messages without sockets: head, half (the contract), h1 (llhttp and the judge), forward, page
  *   h2/        HTTP/2 over bytes (nghttp2): connection, streams as halves, scheduler, memory budget

@@ -13,6 +13,10 @@ ROW = re.compile(r'^X\((\w+), "([^"]*)", "([^"]*)", "([^"]*)", (\w+\([^)]*\)), (
 # the keys' prefix in the pages
 PREFIX = {"SERVER": "", "LISTEN": "listen[].", "TLS": "listen[].tls.", "CERTIFICATE": "certificates[].",
           "TOKEN": "tokens[].", "CLIENT": "", "TUNNEL": "tunnels[].", "ROUTE": "tunnels[].routes[]."}
+# sections that both programs have
+SHARED = {"RULES": {"aditd": ["tokens[]."], "adit": ["tunnels[]."]},
+          "EDITS": {"aditd": ["tokens[].request_headers.", "tokens[].response_headers."],
+                    "adit": ["tunnels[].request_headers.", "tunnels[].response_headers."]}}
 SERVER = {"SERVER", "LISTEN", "TLS", "CERTIFICATE", "TOKEN", "SERVER_CALL"}
 PROGRAMS = {"aditd": ("doc/aditd.8", "doc/aditd.yaml.5"), "adit": ("doc/adit.1", "doc/adit.1")}
 
@@ -62,7 +66,7 @@ def check_pages(program, table):
     flags, keys = entries(flag_page, "Fl"), entries(key_page, "Ic")
     for row in table:
         section, key, flag, argument = row[:4]
-        if flag:
+        if flag and (program == "adit" or section not in SHARED):
             name = flag if len(flag) == 1 else "-" + flag
             arguments, text = flags.pop(name, (None, ""))
             if arguments is None:
@@ -72,8 +76,8 @@ def check_pages(program, table):
                 errors.append(f"{flag_page}: -{name}: the argument is {arguments}, in the table {argument}")
             if argument:
                 check_details(flag_page, "-" + name, row, text)
-        if key:
-            name = PREFIX[section] + key
+        for prefix in SHARED[section][program] if section in SHARED else [PREFIX[section]] if key else []:
+            name = prefix + key
             if name not in keys:
                 errors.append(f"{key_page}: {name} is missing")
                 continue
@@ -117,9 +121,9 @@ def main():
     table = rows()
     ran = []
     for program in PROGRAMS:
-        mine = [row for row in table if (row[0] in SERVER) == (program == "aditd")]
+        mine = [row for row in table if row[0] in SHARED or (row[0] in SERVER) == (program == "aditd")]
         check_pages(program, mine)
-        if check_help(program, mine):
+        if check_help(program, [row for row in mine if program == "adit" or row[0] not in SHARED]):
             ran.append(program)
     for error in errors:
         print(error)

@@ -18,7 +18,7 @@ START_SECONDS = 10
 NAME = "tunnel.test"
 
 TOOLS = ("nginx", "haproxy", "nghttpx", "nghttpd", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "nghttp", "curl",
-	"openssl")
+	"openssl", "valgrind")
 
 
 def host_of(name):
@@ -42,6 +42,7 @@ class Bench:
 		self.build_dir = build_dir
 		self.origin = self.callee = None
 		self.transfer_seconds = load.TRANSFER_SECONDS
+		self.counting = False  # see instructions.py
 
 	@staticmethod
 	def _built(program, build_dir):
@@ -62,7 +63,13 @@ class Bench:
 		return path
 
 	def program(self, log, argv, **kwargs):
+		if self.counting:
+			argv = [self.tools["valgrind"], "-q", "--tool=cachegrind", "--cache-sim=no",
+				f"--cachegrind-out-file={self.counts(log)}.%p", *argv]
 		return Program(argv, os.path.join(self.logs, log + ".log"), cwd=self.work, **kwargs)
+
+	def counts(self, log):
+		return self.file(f"counts.{log}")
 
 	def must(self, argv):
 		status, out, err = run(argv, 20)
@@ -79,8 +86,8 @@ class Bench:
 			"-keyout", self.file("server.key"), "-out", self.file("server.pem")])
 
 
-def wait_for_get(port, programs, seconds=START_SECONDS):
-	deadline = time.monotonic() + seconds
+def wait_for_get(port, programs):
+	deadline = time.monotonic() + START_SECONDS
 	while time.monotonic() < deadline:
 		for p in programs:
 			p.check()
@@ -88,7 +95,7 @@ def wait_for_get(port, programs, seconds=START_SECONDS):
 			return
 		time.sleep(0.02)
 	said = "; ".join(f"{p.name}: {p.last_line()}" for p in programs if p.last_line())
-	raise Failed(f"no answer to GET /13b within {seconds} s ({said or 'no message'})")
+	raise Failed(f"no answer to GET /13b within {START_SECONDS} s ({said or 'no message'})")
 
 
 # keepalive_requests: nginx closes a connection after 1000 requests by default, which would measure handshakes.
@@ -258,6 +265,8 @@ class Nghttpx(Subject):
 	def launch(self):
 		b, bin_ = self.bench, self.bench.tools["nghttpx"]
 		common = [bin_, "--conf=/dev/null", "--workers=1", "--no-ocsp", "--log-level=ERROR", *self.windows]
+		if b.counting:
+			common += ["--single-process"]  # its worker would be killed before its count is written
 		inner = b.ports.take()
 		self.port = b.ports.take()
 		self.clients = [b.program(self.name + "-b", common + [f"--frontend=127.0.0.1,{inner}",

@@ -172,7 +172,7 @@ static int check_tunnel_flags(const struct conf_args *a, struct conf_error *e)
 		const struct opt *o = &conf_options[i];
 		struct str only = str_of(o->help);
 
-		if (!a->given[i] || o->section != SECTION_TUNNEL)
+		if (!a->given[i] || !conf_belongs(o, SECTION_TUNNEL))
 			continue;
 		if (!takes_origin(a))
 			conf_say(e, a->command[0] == 'd' ? "found after doctor, which publishes nothing, wanted http ORIGIN"
@@ -245,10 +245,14 @@ int conf_args_apply(const struct conf_args *a, enum opt_section section, void *b
 {
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		const struct opt *o = &conf_options[i];
+		void *own;
 
-		if (!a->given[i] || o->section != section)
+		if (!a->given[i] || !conf_belongs(o, section))
 			continue;
-		if (conf_set(o, base, str_of(a->given[i]), "", e) < 0)
+		own = conf_base(o, section, base);
+		if (!own)
+			return conf_nomem(e);
+		if (conf_set(o, own, str_of(a->given[i]), "", e) < 0)
 			return conf_blame_flag(e, a->program, o->flag);
 	}
 	return 0;

@@ -57,116 +57,6 @@ int conf_slurp(const char *file, size_t max, char **out, size_t *len)
 	return 0;
 }
 
-/* ---- before the document is built: syntax, and what YAML has that a configuration must not use */
-
-static int refuse(const struct conf_source *s, size_t line, const char *what, struct conf_error *e)
-{
-	conf_say(e, "found %s, wanted plain keys, lists and values", what);
-	return conf_blame_line(e, s->file, line, "");
-}
-
-static int syntax_error(const struct conf_source *s, const yaml_parser_t *p, const char *text, struct conf_error *e)
-{
-	size_t line = p->problem_mark.line + 1;
-
-	if (p->error == YAML_MEMORY_ERROR) {
-		conf_nomem(e);
-		return conf_blame_line(e, s->file, line, "");
-	}
-	if (p->error == YAML_READER_ERROR) {
-		line = 1;
-		for (size_t i = 0; i < p->problem_offset && text[i]; i++)
-			line += text[i] == '\n';
-	}
-	conf_say(e, "found a YAML error (%s), wanted valid YAML", p->problem ? p->problem : "unknown");
-	return conf_blame_line(e, s->file, line, "");
-}
-
-static const char *unwanted(const yaml_event_t *event, unsigned *depth, unsigned *documents)
-{
-	const yaml_char_t *anchor = NULL, *tag = NULL;
-
-	switch (event->type) {
-	case YAML_DOCUMENT_START_EVENT:
-		return ++*documents > 1 ? "a second document" : NULL;
-	case YAML_ALIAS_EVENT:
-		return "an alias";
-	case YAML_SCALAR_EVENT:
-		anchor = event->data.scalar.anchor;
-		tag = event->data.scalar.tag;
-		break;
-	case YAML_SEQUENCE_START_EVENT:
-		anchor = event->data.sequence_start.anchor;
-		tag = event->data.sequence_start.tag;
-		++*depth;
-		break;
-	case YAML_MAPPING_START_EVENT:
-		anchor = event->data.mapping_start.anchor;
-		tag = event->data.mapping_start.tag;
-		++*depth;
-		break;
-	case YAML_SEQUENCE_END_EVENT:
-	case YAML_MAPPING_END_EVENT:
-		--*depth;
-		break;
-	case YAML_NO_EVENT:
-	case YAML_STREAM_START_EVENT:
-	case YAML_STREAM_END_EVENT:
-	case YAML_DOCUMENT_END_EVENT:
-		break;
-	}
-	if (*depth > CONF_DEPTH_MAX)
-		return "nesting deeper than 16 levels";
-	return anchor ? "an anchor" : tag ? "a tag" : NULL;
-}
-
-/* Aliases are resolved when the document is built, so they are looked for among the events. */
-static int scan(const struct conf_source *s, const char *text, size_t len, struct conf_error *e)
-{
-	unsigned depth = 0, documents = 0;
-	const char *what = NULL;
-	yaml_parser_t p;
-	bool end = false;
-	int r = 0;
-
-	if (!yaml_parser_initialize(&p))
-		return conf_nomem(e);
-	yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&p, (const unsigned char *)text, len);
-	while (!r && !end) {
-		yaml_event_t event;
-
-		if (!yaml_parser_parse(&p, &event)) {
-			r = syntax_error(s, &p, text, e);
-			break;
-		}
-		end = event.type == YAML_STREAM_END_EVENT;
-		what = unwanted(&event, &depth, &documents);
-		if (what)
-			r = refuse(s, event.start_mark.line + 1, what, e);
-		yaml_event_delete(&event);
-	}
-	yaml_parser_delete(&p);
-	return r;
-}
-
-static int load(struct conf_source *s, const char *text, size_t len, struct conf_error *e)
-{
-	yaml_parser_t p;
-	int r = 0;
-
-	if (!yaml_parser_initialize(&p))
-		return conf_nomem(e);
-	yaml_parser_set_encoding(&p, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&p, (const unsigned char *)text, len);
-	if (yaml_parser_load(&p, &s->doc))
-		s->loaded = true;
-	else
-		r = syntax_error(s, &p, text, e);
-	yaml_parser_delete(&p);
-	return r;
-}
-
 static int read_text(const struct conf_source *s, const char *program, char **text, size_t *len, struct conf_error *e)
 {
 	int r = conf_slurp(s->file, CONF_FILE_MAX, text, len);
@@ -202,9 +92,8 @@ int conf_source_open(struct conf_source **out, const char *program, const char *
 	if (!r && len >= 3 && memcmp(text, "\357\273\277", 3) == 0)
 		bom = 3;
 	if (!r)
-		r = scan(s, text + bom, len - bom, e);
-	if (!r)
-		r = load(s, text + bom, len - bom, e);
+		r = conf_yaml_load(s->file, text + bom, len - bom, &s->doc, e);
+	s->loaded = !r;
 	free(text);
 	if (r < 0)
 		conf_source_close(&s);
@@ -295,13 +184,13 @@ static int unknown_key(struct walk *w, enum opt_section section, struct str key,
 {
 	const char *nearest = NULL;
 	size_t best = SIZE_MAX, n = 0;
-	char all[320];
+	char all[512];
 
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		const struct opt *o = &conf_options[i];
 		size_t d;
 
-		if (o->section != section || !*o->key)
+		if (!conf_belongs(o, section) || !*o->key)
 			continue;
 		d = conf_distance(key, str_of(o->key));
 		if (d < best) {
@@ -341,27 +230,42 @@ static int walk_scalar(struct walk *w, const yaml_node_t *n, const struct opt *o
 	return conf_set(o, base, text, w->source->folder, w->e) < 0 ? blame(w, line_of(n)) : 0;
 }
 
+static int add_word(const struct opt *o, void *base, struct str text, struct conf_error *e)
+{
+	void *field = (char *)base + o->offset;
+
+	switch (o->type.kind) {
+	case KIND_PATTERNS:
+		return conf_add_pattern(base, text, e);
+	case KIND_PORTS:
+		return conf_add_ports(base, text, e);
+	case KIND_PROXIES:
+		return conf_add_proxy(base, text, e);
+	case KIND_BLOCKS:
+		return conf_add_block(field, text, e);
+	case KIND_LOGINS:
+		return conf_add_login(field, text, false, e);
+	case KIND_FIELD_NAMES:
+		return conf_add_field(field, text, (struct str){NULL, 0}, e);
+	default:
+		return conf_add_carrier(base, text, e);
+	}
+}
+
 /* An entry that is one value. */
 static int walk_word(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	enum opt_kind kind = o->type.kind;
 	const char *wanted = kind == KIND_PATTERNS ? "a name"
 	                     : kind == KIND_PORTS ? "a port or a range of ports"
-	                     : kind == KIND_PROXIES ? "an address or block"
-	                                            : "direct, ws-h2, ws-h1 or poll";
-	int r;
+	                     : kind == KIND_PROXIES || kind == KIND_BLOCKS ? "an address or block"
+	                     : kind == KIND_LOGINS ? "USER:HASH"
+	                     : kind == KIND_FIELD_NAMES ? "the name of a field"
+	                                                : "direct, ws-h2, ws-h1 or poll";
 
 	if (n->type != YAML_SCALAR_NODE || is_null(n) || memchr(scalar(n).p, '\0', scalar(n).n))
 		return wrong_type(w, n, wanted);
-	if (kind == KIND_PATTERNS)
-		r = conf_add_pattern(base, scalar(n), w->e);
-	else if (kind == KIND_PORTS)
-		r = conf_add_ports(base, scalar(n), w->e);
-	else if (kind == KIND_PROXIES)
-		r = conf_add_proxy(base, scalar(n), w->e);
-	else
-		r = conf_add_carrier(base, scalar(n), w->e);
-	return r < 0 ? blame(w, line_of(n)) : 0;
+	return add_word(o, base, scalar(n), w->e) < 0 ? blame(w, line_of(n)) : 0;
 }
 
 static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
@@ -380,6 +284,12 @@ static int walk_item(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	return walk_map(w, n, o->type.items, item);
 }
 
+/* An empty list where its absence means something else. */
+static bool may_be_empty(enum opt_kind kind)
+{
+	return kind != KIND_CARRIERS && kind != KIND_NAMES && kind != KIND_BLOCKS && kind != KIND_LOGINS;
+}
+
 static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	char wanted[160];
@@ -389,7 +299,7 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	if (n->type != YAML_SEQUENCE_NODE)
 		return wrong_type(w, n, wanted);
 	count = (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-	if (!count && (conf_option_required(o) || o->type.kind == KIND_CARRIERS || o->type.kind == KIND_NAMES)) {
+	if (!count && (conf_option_required(o) || !may_be_empty(o->type.kind))) {
 		conf_say(w->e, "found an empty list, wanted at least one entry");
 		return blame(w, line_of(n));
 	}
@@ -404,18 +314,54 @@ static int walk_list(struct walk *w, const yaml_node_t *n, const struct opt *o, 
 	return 0;
 }
 
+/* Keys that are not the table's: names of fields. */
+static int walk_fields(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+{
+	const yaml_node_pair_t *p;
+	char wanted[160];
+
+	conf_wanted(o, wanted, sizeof(wanted));
+	if (n->type != YAML_MAPPING_NODE)
+		return wrong_type(w, n, wanted);
+	for (p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
+		const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
+		const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
+		size_t was;
+
+		if (key->type != YAML_SCALAR_NODE)
+			return wrong_type(w, key, "the name of a field");
+		was = push_key(w, scalar(key));
+		if (value->type != YAML_SCALAR_NODE || is_null(value))
+			return wrong_type(w, value, "its value");
+		if (conf_add_field((void *)((char *)base + o->offset), scalar(key), scalar(value), w->e) < 0)
+			return blame(w, line_of(value));
+		pop(w, was);
+	}
+	return 0;
+}
+
+/* A mapping of the table's keys. Its field is told that it was given: of KIND_PART it is the struct to fill, which
+ * begins with that. */
+static int walk_part(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
+{
+	void *field = (char *)base + o->offset;
+	char wanted[160];
+
+	conf_wanted(o, wanted, sizeof(wanted));
+	if (n->type != YAML_MAPPING_NODE)
+		return wrong_type(w, n, wanted);
+	*(bool *)field = true;
+	return walk_map(w, n, o->type.items, o->type.kind == KIND_PART ? field : base);
+}
+
 static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o, void *base)
 {
 	switch (o->type.kind) {
 	case KIND_MAP:
-		if (n->type != YAML_MAPPING_NODE) {
-			char wanted[160];
-
-			conf_wanted(o, wanted, sizeof(wanted));
-			return wrong_type(w, n, wanted);
-		}
-		*(bool *)(void *)((char *)base + o->offset) = true;
-		return walk_map(w, n, o->type.items, base);
+	case KIND_PART:
+		return walk_part(w, n, o, base);
+	case KIND_FIELDS:
+		return walk_fields(w, n, o, base);
 	case KIND_NAMES:
 		return n->type == YAML_SEQUENCE_NODE ? walk_list(w, n, o, base) : walk_scalar(w, n, o, base);
 	case KIND_LIST:
@@ -423,6 +369,9 @@ static int walk_value(struct walk *w, const yaml_node_t *n, const struct opt *o,
 	case KIND_PORTS:
 	case KIND_PROXIES:
 	case KIND_CARRIERS:
+	case KIND_BLOCKS:
+	case KIND_LOGINS:
+	case KIND_FIELD_NAMES:
 		return walk_list(w, n, o, base);
 	default:
 		return walk_scalar(w, n, o, base);
@@ -447,6 +396,9 @@ static int walk_pair(struct walk *w, const yaml_node_pair_t *pair, enum opt_sect
 		return blame(w, line_of(key));
 	}
 	seen[o - conf_options] = true;
+	base = conf_base(o, section, base);
+	if (!base)
+		return conf_nomem(w->e);
 	r = walk_value(w, yaml_document_get_node(w->doc, pair->value), o, base);
 	if (!r)
 		pop(w, was);

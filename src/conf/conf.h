@@ -6,7 +6,6 @@
 #ifndef ADIT_CONF_CONF_H
 #define ADIT_CONF_CONF_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +13,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "conf/conf_rules.h"
 
 /**
  * The one line that says what is wrong: "aditd.yaml:7: listen[1].tls.certificate: found …, wanted …", or for a flag
@@ -28,12 +28,6 @@ struct conf_listen {
 	bool tls;
 	char *certificate, *key; /* PEM paths, relative ones from the config file's folder; set when tls */
 	bool proxy_protocol;
-};
-
-/** An address block, IPv4 stored as mapped IPv6; unix peers match "unix". Bits past `bits` are as written. */
-struct conf_cidr {
-	struct in6_addr address;
-	unsigned bits;        /* 0..128 */
 };
 
 /** Certificates beside a listener's own: each handshake may look at all of them. */
@@ -53,6 +47,7 @@ struct conf_token {
 	size_t name_count;
 	struct conf_ports *ports; /* TCP ports it may publish */
 	size_t port_count;
+	struct conf_rules *rules; /* for visitors of what it publishes; NULL = none */
 };
 
 /** aditd.yaml */
@@ -119,6 +114,7 @@ struct conf_tunnel {
 	size_t route_count;
 	unsigned remote_port; /* TCP: where it is published; 0 = the server chooses */
 	bool send_proxy;      /* TCP: begin each connection with a PROXY protocol v2 header */
+	struct conf_rules *rules; /* for its visitors; NULL = none */
 };
 
 /** adit trace: both ends of a link, and some more clients of the server. */

@@ -271,15 +271,11 @@ bool conf_in_block(const struct conf_cidr *block, const struct in6_addr *a)
 bool conf_trusts(const struct conf_server *c, const char *address)
 {
 	struct str s = str_of(address);
-	const char *zone = s.n ? memchr(s.p, '%', s.n) : NULL;
 	struct in6_addr a;
-	bool v4;
 
 	if (str_eq(s, STR("unix")))
 		return c->trust_unix;
-	if (zone)
-		s.n = (size_t)(zone - s.p);
-	if (!conf_ip(s, &a, &v4))
+	if (!conf_address(s, &a))
 		return false;
 	for (size_t i = 0; i < c->trusted_count; i++)
 		if (conf_in_block(&c->trusted_proxies[i], &a))

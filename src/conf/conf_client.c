@@ -53,16 +53,29 @@ static int take_token(struct conf_client *c, struct str text, struct conf_error 
 	return conf_replace(&c->token, token, e);
 }
 
-static void warn_of_mode(struct conf_client *c)
+static void warn_of_mode(struct conf_client *c, const char *what, const char *file)
 {
 	struct stat st;
 	struct conf_quoted name;
 
-	if (stat(c->token_file, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & (S_IRGRP | S_IROTH)))
+	if (*c->warning || stat(file, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & (S_IRGRP | S_IROTH)))
 		return;
-	name = conf_quote(str_of(c->token_file));
-	snprintf(c->warning, sizeof(c->warning), "token file %s: mode %04o lets others read it", name.text,
+	name = conf_quote(str_of(file));
+	snprintf(c->warning, sizeof(c->warning), "%s file %s: mode %04o lets others read it", what, name.text,
 	         (unsigned)(st.st_mode & 07777));
+}
+
+static void warn_of_passwords(struct conf_client *c)
+{
+	for (size_t i = 0; i < c->tunnel_count; i++) {
+		const struct conf_rules *r = c->tunnels[i].rules;
+		bool plain = false;
+
+		for (size_t n = 0; r && n < r->logins.count; n++)
+			plain = plain || !r->logins.at[n].hashed;
+		if (plain)
+			warn_of_mode(c, "password", r->login_file);
+	}
 }
 
 static int read_token_file(struct conf_client *c, struct conf_error *e)
@@ -80,7 +93,7 @@ static int read_token_file(struct conf_client *c, struct conf_error *e)
 	r = take_token(c, (struct str){text, len}, e);
 	secret_wipe(text, len);
 	free(text);
-	warn_of_mode(c);
+	warn_of_mode(c, "token", c->token_file);
 	return r;
 }
 
@@ -189,6 +202,7 @@ static int fill_in(struct conf_client *c, struct conf_error *e)
 {
 	if (!c->server_name && conf_replace(&c->server_name, str_of(c->server_host), e) < 0)
 		return ADIT_ERR_CONFIG;
+	warn_of_passwords(c);
 	if (!c->state_dir)
 		c->state_dir = own_place("XDG_STATE_HOME", ".local/state", "adit");
 	return 0;

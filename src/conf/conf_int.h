@@ -13,24 +13,31 @@
 
 enum opt_section {
 	SECTION_SERVER, SECTION_LISTEN, SECTION_TLS, SECTION_CERTIFICATE, SECTION_TOKEN, SECTION_SERVER_CALL,
-	SECTION_CLIENT, SECTION_TUNNEL, SECTION_ROUTE, SECTION_CLIENT_CALL
+	SECTION_CLIENT, SECTION_TUNNEL, SECTION_ROUTE, SECTION_CLIENT_CALL,
+	/* of both programs; their flags are adit's */
+	SECTION_RULES, SECTION_EDITS
 };
 
 enum opt_kind {
-	KIND_BOOL, KIND_UINT, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN, KIND_ADDRESS,
+	KIND_BOOL, KIND_UINT, KIND_SIZE, KIND_TIME, KIND_CHOICE, KIND_PATH, KIND_LOG_PATH, KIND_READABLE, KIND_DOMAIN,
+	KIND_ADDRESS,
 	KIND_LOOPBACK, KIND_LABEL, KIND_SHA256, KIND_PUBLIC_URL, KIND_SERVER_URL, KIND_HOST, KIND_IP, KIND_ORIGIN,
-	KIND_HOST_HEADER, KIND_PROXY, KIND_ROUTE_PATH,
+	KIND_HOST_HEADER, KIND_PROXY, KIND_ROUTE_PATH, KIND_LOGIN_FILE,
 	/* a scalar or a list: */
 	KIND_NAMES,
 	/* not scalars: */
-	KIND_PATTERNS, KIND_PORTS, KIND_PROXIES, KIND_CARRIERS, KIND_LIST, KIND_MAP
+	KIND_PATTERNS, KIND_PORTS, KIND_PROXIES, KIND_CARRIERS, KIND_BLOCKS, KIND_LOGINS, KIND_FIELD_NAMES,
+	KIND_FIELDS,
+	KIND_LIST, KIND_MAP, KIND_PART,
+	/* no value of its own */
+	KIND_WITH
 };
 
 struct opt_type {
 	enum opt_kind kind;
-	unsigned least, most;    /* KIND_UINT, KIND_TIME (milliseconds) */
+	unsigned least, most;    /* KIND_UINT, KIND_TIME (milliseconds), KIND_SIZE (least) */
 	const char *choices;     /* KIND_CHOICE: "text|json" */
-	enum opt_section items;  /* KIND_LIST, KIND_MAP */
+	enum opt_section items;  /* KIND_LIST, KIND_MAP, KIND_PART, KIND_WITH */
 };
 
 /** One row of conf/opts.def. */
@@ -63,6 +70,10 @@ struct conf_call {
 
 /** NULL when there is none. */
 const struct opt *conf_option(enum opt_section section, struct str key);
+/** Is it a row of the section, or of one whose keys stand among its own? */
+bool conf_belongs(const struct opt *o, enum opt_section section);
+/** The struct that such a row's field is in, where the section's is `base`; NULL: out of memory. */
+void *conf_base(const struct opt *o, enum opt_section section, void *base);
 bool conf_option_required(const struct opt *o);
 /** The row with this flag that the program `server` (else adit) takes. */
 const struct opt *conf_option_flag(bool server, struct str flag);
@@ -103,12 +114,25 @@ void conf_wanted(const struct opt *o, char *out, size_t size);
 char *conf_path(const char *folder, struct str path);
 /** Frees `*to` and makes it a copy of `s`. */
 int conf_replace(char **to, struct str s, struct conf_error *e);
-/** One more entry, zeroed, at the end of the list that holds `items`; NULL: out of memory. */
+/** One more entry of `size` bytes, zeroed, at the end of a list; NULL: out of memory. */
+void *conf_grow(void **items, size_t *count, size_t size);
+/** The same for the list that holds `items`. */
 void *conf_add_item(enum opt_section items, void *base);
 int conf_add_pattern(struct conf_token *t, struct str text, struct conf_error *e);
 int conf_add_ports(struct conf_token *t, struct str text, struct conf_error *e);
 int conf_add_proxy(struct conf_server *c, struct str text, struct conf_error *e);
 int conf_add_carrier(struct conf_client *c, struct str text, struct conf_error *e);
+
+/* conf_rules.c: entries of the lists that rules are made of */
+struct conf_rules *conf_rules_new(void);
+int conf_add_block(struct conf_cidrs *b, struct str text, struct conf_error *e);
+/** "USER:HASH", or with `plain` "USER:PASSWORD". No message shows a password. */
+int conf_add_login(struct conf_logins *l, struct str text, bool plain, struct conf_error *e);
+int conf_read_logins(struct conf_logins *l, const char *file, struct conf_error *e);
+/** `value` without .p: the field is to be removed. */
+int conf_add_field(struct conf_fields *f, struct str name, struct str value, struct conf_error *e);
+/** Does it fit together? Else `*key` is whose fault it is. */
+int conf_check_rules(const struct conf_rules *r, const char **key, struct conf_error *e);
 
 /* conf_proxy.c */
 /** "http://[USER:PASSWORD@]HOST[:PORT]", or none. No message shows the password. */
@@ -164,6 +188,9 @@ int conf_check_tunnels(const struct conf_args *a, const struct conf_source *s, s
 /** Nesting of lists and mappings: the deepest real file has 4. */
 #define CONF_DEPTH_MAX 16
 
+struct yaml_document_s;
+/** conf_yaml.c: a document of plain keys, lists and values, which the caller deletes; `file` is for messages. */
+int conf_yaml_load(const char *file, const char *text, size_t len, struct yaml_document_s *out, struct conf_error *e);
 /** Reads and parses a YAML file. The whole line is in `e` after an error. */
 int conf_source_open(struct conf_source **out, const char *program, const char *file, struct conf_error *e);
 /** Sets everything that the file says. The whole line is in `e` after an error. */

@@ -14,13 +14,18 @@
 #define STRUCT_TUNNEL struct conf_tunnel
 #define STRUCT_ROUTE struct conf_route
 #define STRUCT_CLIENT_CALL struct conf_call
+#define STRUCT_RULES struct conf_rules
+#define STRUCT_EDITS struct conf_edits
 
 #define OF(k) {.kind = KIND_##k}
 #define UINT(a, b) {.kind = KIND_UINT, .least = (a), .most = (b)}
+#define SIZE(a) {.kind = KIND_SIZE, .least = (a)}
 #define TIME(a, b) {.kind = KIND_TIME, .least = (a), .most = (b)}
 #define CHOICE(words) {.kind = KIND_CHOICE, .choices = (words)}
 #define LIST(s) {.kind = KIND_LIST, .items = SECTION_##s}
 #define MAP(s) {.kind = KIND_MAP, .items = SECTION_##s}
+#define PART(s) {.kind = KIND_PART, .items = SECTION_##s}
+#define WITH(s) {.kind = KIND_WITH, .items = SECTION_##s}
 
 const struct opt conf_options[OPT_COUNT] = {
 #define X(sect, k, f, arg, typ, field, deflt, text)                                                \
@@ -30,10 +35,38 @@ const struct opt conf_options[OPT_COUNT] = {
 #undef X
 };
 
+/* The row by which the section takes in the keys of `with`. */
+static const struct opt *row_with(enum opt_section section, enum opt_section with)
+{
+	for (size_t i = 0; i < OPT_COUNT; i++)
+		if (conf_options[i].section == section && conf_options[i].type.kind == KIND_WITH &&
+		    conf_options[i].type.items == with)
+			return &conf_options[i];
+	return NULL;
+}
+
+bool conf_belongs(const struct opt *o, enum opt_section section)
+{
+	return o->section == section || row_with(section, o->section);
+}
+
+void *conf_base(const struct opt *o, enum opt_section section, void *base)
+{
+	const struct opt *with = o->section == section ? NULL : row_with(section, o->section);
+	struct conf_rules **rules;
+
+	if (!with)
+		return base;
+	rules = (void *)((char *)base + with->offset);
+	if (!*rules)
+		*rules = conf_rules_new();
+	return *rules;
+}
+
 const struct opt *conf_option(enum opt_section section, struct str key)
 {
 	for (size_t i = 0; i < OPT_COUNT; i++)
-		if (conf_options[i].section == section && key.n && str_eq(str_of(conf_options[i].key), key))
+		if (key.n && str_eq(str_of(conf_options[i].key), key) && conf_belongs(&conf_options[i], section))
 			return &conf_options[i];
 	return NULL;
 }
@@ -59,7 +92,7 @@ const struct opt *conf_option_flag(bool server, struct str flag)
 	return NULL;
 }
 
-static void *add_item(void **items, size_t *count, size_t size)
+void *conf_grow(void **items, size_t *count, size_t size)
 {
 	char *more = realloc(*items, (*count + 1) * size);
 
@@ -80,27 +113,27 @@ void *conf_add_item(enum opt_section items, void *base)
 	switch (items) {
 	case SECTION_LISTEN:
 		list = server->listen;
-		item = add_item(&list, &server->listen_count, sizeof(*server->listen));
+		item = conf_grow(&list, &server->listen_count, sizeof(*server->listen));
 		server->listen = list;
 		return item;
 	case SECTION_TOKEN:
 		list = server->tokens;
-		item = add_item(&list, &server->token_count, sizeof(*server->tokens));
+		item = conf_grow(&list, &server->token_count, sizeof(*server->tokens));
 		server->tokens = list;
 		return item;
 	case SECTION_CERTIFICATE:
 		list = server->certificates;
-		item = add_item(&list, &server->certificate_count, sizeof(*server->certificates));
+		item = conf_grow(&list, &server->certificate_count, sizeof(*server->certificates));
 		server->certificates = list;
 		return item;
 	case SECTION_ROUTE:
 		list = tunnel->routes;
-		item = add_item(&list, &tunnel->route_count, sizeof(*tunnel->routes));
+		item = conf_grow(&list, &tunnel->route_count, sizeof(*tunnel->routes));
 		tunnel->routes = list;
 		return item;
 	case SECTION_TUNNEL:
 		list = client->tunnels;
-		item = add_item(&list, &client->tunnel_count, sizeof(*client->tunnels));
+		item = conf_grow(&list, &client->tunnel_count, sizeof(*client->tunnels));
 		client->tunnels = list;
 		return item;
 	case SECTION_SERVER:
@@ -108,6 +141,8 @@ void *conf_add_item(enum opt_section items, void *base)
 	case SECTION_SERVER_CALL:
 	case SECTION_CLIENT:
 	case SECTION_CLIENT_CALL:
+	case SECTION_RULES:
+	case SECTION_EDITS:
 		break;
 	}
 	return NULL;
@@ -185,6 +220,7 @@ static void free_token(struct conf_token *t)
 	free(t->names);
 	free(t->ports);
 	free(t->name);
+	conf_rules_unref(&t->rules);
 	secret_wipe(t->sha256, sizeof(t->sha256));
 }
 
@@ -241,6 +277,7 @@ static void free_tunnel(struct conf_tunnel *t)
 		free_route(&t->routes[i]);
 	free(t->names);
 	free(t->routes);
+	conf_rules_unref(&t->rules);
 	free_route(&t->own);
 }
 

@@ -86,6 +86,39 @@ static int check_patterns(const struct check *k, size_t i)
 	return 0;
 }
 
+/* adit believes what the server says of who visits. */
+static int check_edits(const struct check *k, size_t i, const struct conf_fields *f, const char *what)
+{
+	for (size_t n = 0; n < f->count; n++) {
+		struct str name = str_of(f->at[n].name);
+
+		if (!str_starts(name, STR("x-forwarded-")) && !str_eq(name, STR("forwarded")))
+			continue;
+		conf_found(k->e, name, "no field that says who visits: those are made here");
+		return blame(k, "tokens[%zu].request_headers.%s", i, what);
+	}
+	return 0;
+}
+
+static int check_rules(const struct check *k, size_t i)
+{
+	const struct conf_token *t = &k->c->tokens[i];
+	const struct conf_rules *r = t->rules;
+	const char *key;
+
+	if (!r)
+		return 0;
+	if (conf_check_rules(r, &key, k->e) < 0)
+		return blame(k, "tokens[%zu].%s", i, key);
+	if (r->logins.count && t->port_count) {
+		conf_say(k->e, "found beside basic_auth, wanted one of them: a TCP port cannot ask for a password");
+		return blame(k, "tokens[%zu].ports", i);
+	}
+	if (check_edits(k, i, &r->request.set, "set") < 0)
+		return ADIT_ERR_CONFIG;
+	return check_edits(k, i, &r->request.remove, "remove");
+}
+
 static int check_certificates(const struct check *k)
 {
 	if (k->c->certificate_count <= CONF_CERTIFICATES_MAX)
@@ -97,7 +130,7 @@ static int check_certificates(const struct check *k)
 static int check_tokens(const struct check *k)
 {
 	for (size_t i = 0; i < k->c->token_count; i++) {
-		if (check_patterns(k, i) < 0)
+		if (check_patterns(k, i) < 0 || check_rules(k, i) < 0)
 			return ADIT_ERR_CONFIG;
 		for (size_t j = 0; j < i; j++)
 			if (check_twins(k, i, j) < 0)

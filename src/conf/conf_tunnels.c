@@ -64,6 +64,12 @@ static int check_names(const struct check *k, size_t *count)
 /* What a tunnel has that only one of the other kind can have; NULL = nothing. */
 static const char *misplaced(const struct conf_tunnel *t, bool tcp)
 {
+	const struct conf_rules *r = t->rules;
+
+	if (tcp && r && r->logins.count)
+		return r->login_file ? "basic_auth_file" : "basic_auth";
+	if (tcp && r && (r->max_body || r->request.given || r->response.given))
+		return r->max_body ? "max_body" : r->request.given ? "request_headers" : "response_headers";
 	if (tcp)
 		return t->name_count ? "name" : t->route_count ? "routes" : t->own.host_header ? "host_header" : NULL;
 	return t->remote_port ? "remote_port" : t->send_proxy ? "send_proxy" : NULL;
@@ -130,6 +136,8 @@ static int check_tunnel(const struct check *k, size_t *names)
 		                   : "found for an origin that speaks HTTP, wanted tcp://");
 		return blame(k, -1, key);
 	}
+	if (t->rules && conf_check_rules(t->rules, &key, k->e) < 0)
+		return blame(k, -1, key);
 	if (check_names(k, names) < 0 || check_routes(k) < 0)
 		return ADIT_ERR_CONFIG;
 	return check_tls(k, &t->own, -1);

@@ -93,6 +93,24 @@ static bool cut_end(struct str *s, struct str end)
 	return true;
 }
 
+/** No tunnel carries more than this in a second or in a body: 1 TiB. */
+#define SIZE_MOST (UINT64_C(1) << 40)
+
+/* 4096, 500K, 10M, 2G. */
+static int set_size(const struct value *v)
+{
+	struct str digits = v->text;
+	unsigned shift = cut_end(&digits, STR("K")) ? 10
+	                 : cut_end(&digits, STR("M")) ? 20
+	                 : cut_end(&digits, STR("G")) ? 30 : 0;
+	uint64_t n;
+
+	if (str_to_u64(digits, &n) < 0 || n > SIZE_MOST >> shift || n << shift < v->o->type.least)
+		return wrong(v);
+	*(uint64_t *)v->field = n << shift;
+	return 0;
+}
+
 /* 500ms, 20s; 0 needs no unit. */
 static int set_time(const struct value *v)
 {
@@ -225,6 +243,16 @@ static int set_ip(const struct value *v)
 	bool v4;
 
 	return conf_ip(v->text, &any, &v4) ? conf_replace(v->field, v->text, v->e) : wrong(v);
+}
+
+/* It is read at once. */
+static int set_login_file(const struct value *v)
+{
+	struct conf_rules *r = v->base;
+
+	if (set_path_text(v) < 0)
+		return ADIT_ERR_CONFIG;
+	return conf_read_logins(&r->logins, r->login_file, v->e);
 }
 
 static int set_route_path(const struct value *v)
@@ -376,6 +404,7 @@ static const struct {
 } kinds[] = {
 	[KIND_BOOL] = {"true or false", set_bool},
 	[KIND_UINT] = {"a whole number", set_uint},
+	[KIND_SIZE] = {"a size such as 500K, 10M or 2G", set_size},
 	[KIND_TIME] = {"a time such as 500ms or 20s", set_time},
 	[KIND_CHOICE] = {"a word", set_choice},
 	[KIND_PATH] = {"a path", set_path_text},
@@ -395,12 +424,19 @@ static const struct {
 	[KIND_ROUTE_PATH] = {"a path such as /api", set_route_path},
 	[KIND_HOST_HEADER] = {"a Host field such as localhost:3000", set_host_header},
 	[KIND_PROXY] = {"http://[USER:PASSWORD@]HOST[:PORT], or none", set_proxy},
+	[KIND_LOGIN_FILE] = {"a file with lines of USER:HASH or USER:PASSWORD", set_login_file},
 	[KIND_PATTERNS] = {"a list of names", NULL},
 	[KIND_PORTS] = {"a list of ports and ranges of ports", NULL},
 	[KIND_PROXIES] = {"a list of addresses and blocks", NULL},
 	[KIND_CARRIERS] = {"a list of direct, ws-h2, ws-h1 and poll", NULL},
+	[KIND_BLOCKS] = {"a list of addresses and blocks", NULL},
+	[KIND_LOGINS] = {"a list of USER:HASH", NULL},
+	[KIND_FIELD_NAMES] = {"a list of names of fields", NULL},
+	[KIND_FIELDS] = {"a mapping of names of fields to their values", NULL},
 	[KIND_LIST] = {"a list", NULL},
 	[KIND_MAP] = {"a mapping", NULL},
+	[KIND_PART] = {"a mapping with set, remove or both", NULL},
+	[KIND_WITH] = {"", NULL},
 };
 
 static void choice_wanted(const char *choices, char *out, size_t size)
@@ -438,6 +474,8 @@ void conf_wanted(const struct opt *o, char *out, size_t size)
 		snprintf(out, size, "a whole number from %u to %u", t->least, t->most);
 	else if (t->kind == KIND_TIME)
 		snprintf(out, size, "a time such as 500ms or 2s, at most %us", t->most / 1000);
+	else if (t->kind == KIND_SIZE)
+		snprintf(out, size, "a size such as 500K, 10M or 2G, from %u to 1024G", t->least);
 	else if (t->kind == KIND_LIST)
 		snprintf(out, size, "a list of %s", entries_of(t->items));
 	else if (t->kind == KIND_MAP)

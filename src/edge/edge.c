@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "carrier/carrier.h"
+#include "edge/admit.h"
 #include "edge/auth.h"
 #include "edge/door.h"
 #include "edge/edge_h1.h"
@@ -39,6 +40,7 @@ struct edge {
 	struct list doors;       /* at published ports */
 	unsigned count;          /* all of them */
 	struct hold hold;
+	struct admit admit;
 	uint64_t started_ms;
 	struct timer again; /* while full */
 	enum edge_drain draining;
@@ -57,15 +59,28 @@ static bool may_come_back(const struct edge *e, bool here, bool known, const cha
 	return known || (loop_ms(e->loop) - e->started_ms < EDGE_STARTING_MS && auth_claimable(e->o.conf, name));
 }
 
+static struct half *ask_session(struct session *s, struct rules *rules, struct head *h, int *err)
+{
+	struct pass *between = NULL;
+
+	if (rules && (*err = rules_apply(rules, h, &between)) != 0)
+		return NULL;
+	return pass_to(between, session_ask(s, err));
+}
+
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
 {
 	struct edge *e = arg;
 	const char *name = exchange_name_of(x);
+	struct half *answering;
+	struct rules *rules;
+	struct session *s;
 	bool known;
-	struct session *s = registry_find(e->o.registry, str_of(name), &known);
-	struct half *answering = s ? session_ask(s, err) : NULL;
 
-	(void)h;
+	if (!admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
+		return NULL;
+	s = registry_find(e->o.registry, str_of(name), &known);
+	answering = s ? ask_session(s, rules, h, err) : NULL;
 	if (answering)
 		hold_sent(&e->hold, x, s);
 	if (answering || (s && *err != ADIT_ERR_LIMIT))
@@ -125,6 +140,8 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 	err = forward_request(h, &v);
 	if (!err)
 		err = fields_set(&h->fields, STR(FORWARD_TUNNEL), str_of(name));
+	if (!err && !str_eq(str_of(visitor), v.address)) /* else it is the last member of X-Forwarded-For */
+		err = fields_set(&h->fields, STR(FORWARD_VISITOR), str_of(visitor));
 	exchange_name(x, name);
 	if (err)
 		exchange_fail(x, h, bodyless, err);
@@ -398,7 +415,12 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		return NULL;
 	e->loop = l;
 	e->o = *o;
-	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, o->log);
+	if (admit_init(&e->admit, l) < 0) {
+		free(e);
+		return NULL;
+	}
+	admit_set_conf(&e->admit, o->conf);
+	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
@@ -435,6 +457,7 @@ void edge_free(struct edge **ep)
 	greet_drop_all(&e->greetings);
 	poll_table_clear(&e->endpoint.polls);
 	probe_table_clear(&e->endpoint.probes);
+	admit_clear(&e->admit);
 	timer_stop(&e->again);
 	free(e);
 }
@@ -443,6 +466,7 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 {
 	e->o.conf = conf;
 	e->endpoint.conf = conf;
+	admit_set_conf(&e->admit, conf);
 	update_full(e);
 }
 

@@ -7,7 +7,9 @@
 #include "carrier/half_stream.h"
 #include "carrier/ws.h"
 #include "edge/auth.h"
+#include "http/forward.h"
 #include "http/page.h"
+#include "rules/guesses.h"
 
 /* A carrier on its way from an HTTP connection to accept. */
 struct arrival {
@@ -255,10 +257,29 @@ static bool has_room(const struct endpoint *e, const struct visit *v, const stru
 	return false;
 }
 
-void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
-                   struct log *log)
+/* A wrong token is a guess; a right one is taken whatever was guessed before, and does not come here. */
+static void refuse_stranger(const struct endpoint *e, const struct visit *v, const struct head *h)
 {
-	*e = (struct endpoint){.loop = l, .acceptor = a, .conf = conf, .log = log};
+	const struct forward_visitor from = {
+		str_of(v->stream->peer.ip), v->stream->tls, conf_trusts(e->conf, v->stream->peer.ip),
+	};
+	struct in6_addr address;
+	bool known = conf_address(forward_client(h, &from), &address);
+	char seconds[STR_U64_MAX];
+	unsigned wait_s = 0;
+
+	if (carrier_bearer(h).n)
+		wait_s = guesses_wrong(e->guesses, guess_source_of(known ? &address : NULL), loop_ms(e->loop));
+	if (wait_s)
+		answer(e, v, 429, "too many wrong tokens came from there", str_of_u64(wait_s, seconds).p);
+	else
+		answer(e, v, 401, "this token is not known here", NULL);
+}
+
+void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
+                   struct guesses *guesses, struct log *log)
+{
+	*e = (struct endpoint){.loop = l, .acceptor = a, .conf = conf, .guesses = guesses, .log = log};
 	poll_table_init(&e->polls, l);
 	probe_table_init(&e->probes, l);
 }
@@ -278,7 +299,7 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		a.probes = &e->probes;
 	}
 	if (!t) {
-		answer(e, v, 401, "this token is not known here", NULL);
+		refuse_stranger(e, v, h);
 	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
 		answer(e, v, 426, misfit, NULL);
 	} else if (a.kind == CARRIER_NONE) {

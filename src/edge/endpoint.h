@@ -26,6 +26,7 @@ struct endpoint {
 	struct loop *loop;
 	struct acceptor *acceptor;
 	const struct conf_server *conf;
+	struct guesses *guesses;
 	struct log *log;
 	bool draining;
 	struct poll_table polls;
@@ -33,7 +34,7 @@ struct endpoint {
 };
 
 void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const struct conf_server *conf,
-                   struct log *log);
+                   struct guesses *guesses, struct log *log);
 /** `e` must live until the connections it took are in the acceptor's hands (the end of the turn). */
 void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h);
 

@@ -258,6 +258,13 @@ struct session *registry_find(struct registry *r, struct str name, bool *known)
 	return best;
 }
 
+const uint8_t *registry_owner(const struct registry *r, struct str name)
+{
+	const struct entry *e = lookup_covering(r, name);
+
+	return e ? e->token : NULL;
+}
+
 void registry_name_of(struct str host, const char *domain, char out[256])
 {
 	struct str d = str_of(domain);

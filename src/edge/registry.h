@@ -34,6 +34,10 @@ void registry_remove(struct registry *r, const struct session *s);
  *  wildcard that covers it counts as its name. */
 struct session *registry_find(struct registry *r, struct str name, bool *known);
 
+/** The hash of the token that has the name, or the wildcard that covers it; NULL: nobody has. Valid until
+ *  registry_add or registry_remove. */
+const uint8_t *registry_owner(const struct registry *r, struct str name);
+
 /**
  * The name a host stands for: "shop" for shop.DOMAIN, the host itself for a custom domain, "" for DOMAIN, for names
  * deeper below it, for hosts without a dot and for those of more than 255 bytes. Writes lower case into `out`.

@@ -26,6 +26,7 @@ struct exchange {
 	bool websocket;      /* asked for */
 	struct head *kept;   /* of a request that waits, or may be asked again */
 	unsigned asks;
+	unsigned retry_after_s; /* 0 = the page's own */
 	size_t credit;       /* granted by the asking half before the response's head */
 	struct exchange_note note;
 	struct exchange_report report;
@@ -99,6 +100,14 @@ static void begin_response(struct exchange *x, int status)
 
 /* ---- an error before the response's head */
 
+static void set_retry_after(const struct exchange *x, struct page *p)
+{
+	char text[STR_U64_MAX];
+
+	if (x->retry_after_s)
+		fields_set(&p->head.fields, STR("retry-after"), str_of_u64(x->retry_after_s, text));
+}
+
 static void answer_error(struct exchange *x, int err)
 {
 	struct page *p = malloc(sizeof(*p));
@@ -111,6 +120,7 @@ static void answer_error(struct exchange *x, int err)
 		finish(x, err);
 		return;
 	}
+	set_retry_after(x, p);
 	begin_response(x, err_status(err));
 	x->report.response_bytes = x->was_head ? 0 : p->len;
 	page_send(p, &x->front, x->was_head);
@@ -371,6 +381,7 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->keeps = o->keeps;
 	x->kept = NULL;
 	x->asks = 0;
+	x->retry_after_s = 0;
 	x->credit = 0;
 	x->note = (struct exchange_note){.via = NULL};
 	list_init(&x->note.node);
@@ -471,6 +482,11 @@ void exchange_name(struct exchange *x, const char *name)
 void exchange_detail(struct exchange *x, const char *detail)
 {
 	copy_cut(x->detail, EXCHANGE_DETAIL_MAX, str_of(detail));
+}
+
+void exchange_retry_after(struct exchange *x, unsigned seconds)
+{
+	x->retry_after_s = seconds;
 }
 
 const char *exchange_visitor(const struct exchange *x)

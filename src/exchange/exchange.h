@@ -70,6 +70,7 @@ struct exchange_options {
 struct exchange_note {
 	struct list node;
 	const void *via;       /* where it was routed to */
+	uint64_t admitted;     /* whose rules have let it pass, 0 = nobody's */
 	uint64_t until_ms;     /* how long it waits */
 };
 
@@ -97,6 +98,8 @@ struct exchange *exchange_of_node(struct list *node);
 /** The name the request goes to, and a word in case of an error. Both copied; before exchange_begin or in route. */
 void exchange_name(struct exchange *x, const char *name);
 void exchange_detail(struct exchange *x, const char *detail);
+/** Retry-After of an error's page. */
+void exchange_retry_after(struct exchange *x, unsigned seconds);
 const char *exchange_name_of(const struct exchange *x);
 /** Who asked. */
 const char *exchange_visitor(const struct exchange *x);

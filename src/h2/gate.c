@@ -35,7 +35,7 @@ static bool is_open(const struct h2 *h, int32_t id)
 static void end_connection(struct h2 *h, uint32_t code)
 {
 	h->gate.shut = true;
-	nghttp2_session_terminate_session(h->session, code);
+	h2_submitted(h, nghttp2_session_terminate_session(h->session, code));
 }
 
 /* ---- frames, judged by their headers */
@@ -100,7 +100,7 @@ static void judge_priority(struct h2 *h, int32_t id)
 	if (id == 0)
 		end_connection(h, NGHTTP2_PROTOCOL_ERROR);
 	else if (g->length != 5 && is_open(h, id))
-		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FRAME_SIZE_ERROR);
+		h2_submitted(h, nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FRAME_SIZE_ERROR));
 	else if (g->length != 5) /* there is nothing to reset */
 		end_connection(h, NGHTTP2_FRAME_SIZE_ERROR);
 }
@@ -231,7 +231,7 @@ static bool pass_held(struct h2 *h, int *err)
 
 	if (number(g->frame + H2_FRAME_HEADER) & INT32_MAX)
 		return feed(h, g->frame, GATE_SMALL, err);
-	nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, stream_of(g), NGHTTP2_PROTOCOL_ERROR);
+	h2_submitted(h, nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, stream_of(g), NGHTTP2_PROTOCOL_ERROR));
 	return true;
 }
 

@@ -36,7 +36,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	s = h2_stream_new(h);
 	if (!s) {
-		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+		h2_submitted(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+		                                          NGHTTP2_REFUSED_STREAM));
 		h2_wake(h);
 		return 0;
 	}
@@ -97,7 +98,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 
 	(void)flags;
 	/* the connection window never waits for a consumer: four stalled visitors would stop all others */
-	nghttp2_session_consume_connection(session, n);
+	h2_submitted(arg, nghttp2_session_consume_connection(session, n));
 	if (s)
 		h2_stream_data(s, p, n);
 	return 0;
@@ -318,7 +319,7 @@ static bool choose(struct h2 *h)
 	if (!e)
 		return false;
 	h->chosen = container_of(e, struct h2_stream, turn);
-	nghttp2_session_resume_data(h->session, h->chosen->id);
+	h2_submitted(h, nghttp2_session_resume_data(h->session, h->chosen->id));
 	return true;
 }
 
@@ -541,8 +542,9 @@ struct half *h2_ask(struct h2 *h, int *err)
 
 static void submit_last_goaway(struct h2 *h)
 {
-	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
-	                      NGHTTP2_NO_ERROR, NULL, 0);
+	int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
+
+	h2_submitted(h, nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
 }
 
 void h2_goaway(struct h2 *h)
@@ -551,7 +553,7 @@ void h2_goaway(struct h2 *h)
 		return;
 	h->goaway_sent = true;
 	if (h->role == H2_ANSWERING)
-		nghttp2_submit_shutdown_notice(h->session);
+		h2_submitted(h, nghttp2_submit_shutdown_notice(h->session));
 	else
 		submit_last_goaway(h);
 	h->idle_due = h->open == 0;

@@ -7,6 +7,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "h2/calm.h"
 #include "h2/gate.h"
 #include "h2/h2.h"
@@ -92,6 +93,14 @@ struct h2_stream {
 	uint64_t body_since_ms, body_mark;                   /* the body is waited for, 0 = it is not; in_total then */
 	uint64_t stall_since_ms, stall_mark, stall_mark_all; /* `out` waits; what was sent then, on all streams too */
 };
+
+/** What nghttp2 says to a submission. One that it had no memory for would be missing for ever (a reset, a window), so
+ *  the connection is over then. */
+static inline void h2_submitted(struct h2 *h, int rv)
+{
+	if (rv == NGHTTP2_ERR_NOMEM && !h->error)
+		h->error = ADIT_ERR_NOMEM;
+}
 
 /* stream.c */
 /** Takes the first window from the budget; NULL when it has none, or out of memory. */

@@ -14,6 +14,8 @@ static void fill(struct h2_pump *p)
 		uint8_t *room = buf_room(&p->out, H2_QUANTUM + H2_FRAME_HEADER, &got);
 
 		n = room ? h2_pull(p->h2, room, got) : 0;
+		if (!room && !p->out.len) /* nothing else would bring us here again */
+			task_post_next(p->loop, &p->flush);
 		if (!n)
 			return;
 		buf_commit(&p->out, n);

@@ -102,7 +102,7 @@ void h2_stream_fail(struct h2_stream *s, int err)
 		/* RFC 9113 section 8.5: a RST of the connection behind a CONNECT has a code of its own */
 		uint32_t code = s->raw && err == ADIT_ERR_RESET ? NGHTTP2_CONNECT_ERROR : h2_code_of(err);
 
-		nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
+		h2_submitted(s->h2, nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code));
 		h2_wake(s->h2);
 	}
 	h2_stream_drop(s, err);
@@ -263,7 +263,7 @@ static void reset_rest(struct h2_stream *s)
 {
 	if (!s->enough || !s->out_sent || s->in_ended || s->closed)
 		return;
-	nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	h2_submitted(s->h2, nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR));
 	h2_wake(s->h2);
 }
 
@@ -301,7 +301,7 @@ static void submit_trailers(struct h2_stream *s, uint32_t *flags)
 	if (!n)
 		return;
 	*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-	nghttp2_submit_trailer(s->h2->session, s->id, nva, n);
+	h2_submitted(s->h2, nghttp2_submit_trailer(s->h2->session, s->id, nva, n));
 }
 
 ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
@@ -350,7 +350,7 @@ static void grow_window(struct h2_stream *s)
 	if (!budget_take(h->budget, s->window))
 		return;
 	s->window *= 2;
-	nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window);
+	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));
 }
 
 static void consumed(struct h2_stream *s, size_t n)
@@ -359,7 +359,7 @@ static void consumed(struct h2_stream *s, size_t n)
 		return;
 	s->window_used += (uint32_t)n;
 	grow_window(s);
-	nghttp2_session_consume_stream(s->h2->session, s->id, n);
+	h2_submitted(s->h2, nghttp2_session_consume_stream(s->h2->session, s->id, n));
 	h2_wake(s->h2);
 }
 

@@ -316,6 +316,13 @@ struct str forward_client(const struct head *h, const struct forward_visitor *v)
 	return last.n ? last : v->address;
 }
 
+struct str forward_told(const struct head *h)
+{
+	struct str told = fields_get(&h->fields, STR(FORWARD_VISITOR));
+
+	return told.n ? told : last_member(&h->fields, STR("x-forwarded-for"));
+}
+
 struct str forward_host(const struct head *h, bool trusted)
 {
 	struct str host = trusted ? last_member(&h->fields, STR("x-forwarded-host")) : STR("");

@@ -7,8 +7,9 @@
 
 #include "http/head.h"
 
-/** Fields of ours on a request, in a tunnel: the name that it is for; and where bytes are passed on as they come, who
- *  connected and where that came to, as "192.0.2.1:4711" and "[2001:db8::1]:4711". */
+/** Fields of ours on a request, in a tunnel: the name that it is for; who visits, where that is not the last member
+ *  of X-Forwarded-For, as an address; and where bytes are passed on as they come, who connected and where that came
+ *  to, as "192.0.2.1:4711" and "[2001:db8::1]:4711". */
 #define FORWARD_TUNNEL "adit-tunnel"
 #define FORWARD_VISITOR "adit-visitor"
 #define FORWARD_SERVER "adit-server"
@@ -30,6 +31,9 @@ int forward_request(struct head *h, const struct forward_visitor *v);
 
 /** The visitor's address for logs: the right-most X-Forwarded-For element when trusted and present, else the address. */
 struct str forward_client(const struct head *h, const struct forward_visitor *v);
+
+/** On a request that came through the tunnel: its visitor's address as the far end told it, empty when it did not. */
+struct str forward_told(const struct head *h);
 
 /** The host a request is for, as routing wants it: X-Forwarded-Host when trusted and present, else the authority;
  *  without port, without a trailing dot. Letters are as sent (hosts compare without case). */

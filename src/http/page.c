@@ -215,6 +215,12 @@ static int finish(struct page *p, size_t len, int r)
 	return 0;
 }
 
+/* A visitor's password (RFC 7617 section 2), or a tunnel's token. */
+static struct str challenge(int err)
+{
+	return err == ADIT_ERR_PASSWORD ? STR("Basic realm=\"adit\", charset=\"UTF-8\"") : STR("Bearer");
+}
+
 int page_error(struct page *p, int err, const char *hop, const char *detail, struct str accept)
 {
 	enum page_form form = form_for(accept);
@@ -229,7 +235,7 @@ int page_error(struct page *p, int err, const char *hop, const char *detail, str
 	if (!r && status == 503)
 		r = fields_add(&p->head.fields, STR("retry-after"), STR(RETRY_AFTER_S));
 	if (!r && status == 401) /* RFC 9110 section 15.5.2 */
-		r = fields_add(&p->head.fields, STR("www-authenticate"), STR("Bearer"));
+		r = fields_add(&p->head.fields, STR("www-authenticate"), challenge(err));
 	snprintf(line, sizeof(line), "%d %s", status, status_reason(status));
 	if (form == PAGE_HTML)
 		add_html(&t, line, hop, err_text(err), detail);

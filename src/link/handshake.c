@@ -120,7 +120,8 @@ static int object_read(const uint8_t *p, size_t n, json_t **out, struct wire_err
 	if (!depth_allowed(p, n))
 		return refuse(e, "JSON nests deeper than %d", DEPTH_MAX);
 	*out = json_loadb((const char *)p, n, JSON_REJECT_DUPLICATES, &why);
-	if (!*out && json_error_code(&why) == json_error_out_of_memory)
+	/* out of memory it says mostly nothing, and "invalid syntax" when that was within a string */
+	if (!*out && (json_error_code(&why) == json_error_out_of_memory || json_error_code(&why) == json_error_unknown))
 		return ADIT_ERR_NOMEM;
 	if (!*out && json_error_code(&why) == json_error_duplicate_key)
 		return refuse(e, "a JSON member stands twice before byte %d", why.position);

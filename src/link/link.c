@@ -425,6 +425,8 @@ int link_control(struct link *l, enum frame_type type, const void *p, size_t n)
 		return 0;
 	if (type < FRAME_HELLO || type > FRAME_CLOSE || n > FRAME_CONTROL_MAX)
 		return ADIT_ERR_INVALID;
+	if (l->closing)
+		return 0;
 	if (l->control_frames >= max)
 		return ADIT_ERR_LIMIT;
 	room = buf_room(&l->control, FRAME_HEADER_LEN + n, &got);

@@ -80,7 +80,8 @@ int link_out(struct link *l, struct iovec *iov, int max, size_t unsent, uint64_t
 /** The carrier took `n` bytes of what link_out described. */
 void link_sent(struct link *l, size_t n, uint64_t now_ms);
 
-/** Queues a control frame (payload copied), to be sent before further DATA. 0, ADIT_ERR_NOMEM, ADIT_ERR_LIMIT. */
+/** Queues a control frame (payload copied), to be sent before further DATA; nothing behind CLOSE. 0, ADIT_ERR_NOMEM,
+ *  ADIT_ERR_LIMIT. */
 int link_control(struct link *l, enum frame_type type, const void *p, size_t n);
 /** Queues CLOSE; reason is cut at FRAME_REASON_MAX. */
 int link_close(struct link *l, uint16_t code, const char *reason);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "http/forward.h"
+#include "rules/rules.h"
 
 /* An origin that requests may go to: a tunnel's own, or that of one of its routes. */
 struct place {
@@ -23,6 +24,7 @@ struct tunnels {
 	const struct conf_client *conf;
 	struct place *places; /* as they stand in the conf: a tunnel's routes, then its own */
 	size_t place_count;
+	struct rules **rules; /* the tunnels', NULL where there are none */
 	struct entry entries[CONF_NAMES_MAX];
 	size_t entry_count;
 };
@@ -105,6 +107,19 @@ static bool add_places(struct tunnels *t, struct loop *l, const struct tunnels_o
 	return t->places && ok;
 }
 
+static bool add_rules(struct tunnels *t, struct loop *l, const struct tunnels_options *with)
+{
+	const struct conf_client *c = t->conf;
+	bool ok;
+
+	t->rules = calloc(c->tunnel_count + 1, sizeof(struct rules *)); /* none at all for the doctor */
+	ok = t->rules != NULL;
+	for (size_t i = 0; ok && i < c->tunnel_count; i++)
+		if (c->tunnels[i].rules)
+			ok = (t->rules[i] = rules_new(l, c->tunnels[i].rules, with->guesses, NULL)) != NULL;
+	return ok;
+}
+
 struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, const struct conf_client *c,
                             struct tls_error *e)
 {
@@ -116,7 +131,7 @@ struct tunnels *tunnels_new(struct loop *l, const struct tunnels_options *o, con
 	if (!t)
 		return NULL;
 	t->conf = c;
-	if (!add_places(t, l, o, e))
+	if (!add_rules(t, l, o) || !add_places(t, l, o, e))
 		tunnels_free(&t);
 	while (t && t->entry_count < CONF_NAMES_MAX &&
 	       (t->entries[t->entry_count].tunnel = tunnels_wanted(c, t->entry_count, &name, port)))
@@ -133,8 +148,11 @@ void tunnels_free(struct tunnels **tp)
 	*tp = NULL;
 	for (size_t i = 0; i < t->place_count; i++)
 		origin_free(&t->places[i].origin);
+	for (size_t i = 0; t->rules && i < t->conf->tunnel_count; i++)
+		rules_unref(&t->rules[i]);
 	for (size_t i = 0; i < t->entry_count; i++)
 		free(t->entries[i].name);
+	free(t->rules);
 	free(t->places);
 	free(t);
 }
@@ -189,10 +207,27 @@ static bool fits(const struct conf_route *r, const struct head *h)
 	return bytes == (r->origin.protocol == CONF_TCP);
 }
 
-struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name, const char **origin, int *err)
+/* Its own fields are not the origin's. One that passes bytes gets no fields, and reads who visits itself. */
+static int prepare(const struct conf_route *r, struct head *h)
+{
+	fields_remove(&h->fields, STR(FORWARD_TUNNEL));
+	if (r->origin.protocol != CONF_TCP)
+		fields_remove(&h->fields, STR(FORWARD_VISITOR));
+	return r->host_header ? head_set(h, HEAD_AUTHORITY, str_of(r->host_header)) : 0;
+}
+
+/* As the far end told who visits. */
+static int judge(struct rules *rules, const struct head *h, unsigned *wait_s)
+{
+	return rules ? rules_judge(rules, h, forward_told(h), wait_s) : 0;
+}
+
+struct half *tunnels_route(struct tunnels *t, struct head *h, struct tunnels_way *way, int *err)
 {
 	const struct entry *e = find_entry(t, fields_get(&h->fields, STR(FORWARD_TUNNEL)));
 	const struct conf_route *r = e ? conf_tunnel_route(e->tunnel, head_get(h, HEAD_PATH)) : NULL;
+	struct rules *rules = e ? t->rules[e->tunnel - t->conf->tunnels] : NULL;
+	struct pass *between = NULL;
 	struct place *p;
 
 	if (!r || !fits(r, h)) {
@@ -200,13 +235,13 @@ struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name,
 		return NULL;
 	}
 	p = place_of(t, r);
-	*name = e->name;
-	*origin = p->text;
-	fields_remove(&h->fields, STR(FORWARD_TUNNEL));
-	if (r->host_header) {
-		*err = head_set(h, HEAD_AUTHORITY, str_of(r->host_header));
-		if (*err)
-			return NULL;
-	}
-	return origin_half(p->origin, err);
+	way->name = e->name;
+	*err = judge(rules, h, &way->wait_s);
+	if (*err)
+		return NULL;
+	way->origin = p->text;
+	*err = prepare(r, h);
+	if (!*err && rules)
+		*err = rules_apply(rules, h, &between);
+	return *err ? NULL : pass_to(between, origin_half(p->origin, err));
 }

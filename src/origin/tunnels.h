@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "http/head.h"
 #include "origin/origin.h"
+#include "rules/guesses.h"
 
 struct tunnels;
 
@@ -16,6 +17,7 @@ struct tunnels_options {
 	struct resolver *resolver;
 	struct budget *budget;     /* the process's */
 	struct tls_keylog *keylog; /* NULL = none */
+	struct guesses *guesses;   /* the process's */
 };
 
 /** One origin for each tunnel and route of the conf, which must outlive the set. NULL with a line in `e`: a CA file
@@ -31,8 +33,15 @@ const struct conf_tunnel *tunnels_wanted(const struct conf_client *c, size_t i, 
 /** Entry `i` is published as `name` (copied). 0 or ADIT_ERR_NOMEM. */
 int tunnels_publish(struct tunnels *t, size_t i, const char *name);
 
-/** Prepares a request for its origin (adit's own fields out, Host rewritten as configured) and gives a half to answer
- *  it; `*name` is what it was published as. NULL with `*err`. */
-struct half *tunnels_route(struct tunnels *t, struct head *h, const char **name, const char **origin, int *err);
+/** Where a request has been found to go. */
+struct tunnels_way {
+	const char *name;   /* what it was published as; NULL: nowhere */
+	const char *origin; /* for people; NULL: it is not told to who may not go there */
+	unsigned wait_s;    /* refused by a rule: Retry-After, 0 = none */
+};
+
+/** Judges a request by its tunnel's rules, prepares it for its origin (adit's own fields out, what the rules change,
+ *  Host as configured) and gives a half to answer it. NULL with `*err`. */
+struct half *tunnels_route(struct tunnels *t, struct head *h, struct tunnels_way *way, int *err);
 
 #endif

@@ -231,7 +231,7 @@ def test_reset_within_answer(scene, code):
 ])
 def test_reset_instead_of_answer(scene, code, status, grpc):
     """A reset before any answer is a page that names the hop; a gRPC call gets it as its own reset, where that says
-    what its client should do."""
+    what its client should do, else as a status of gRPC."""
     scene.origin.serve(lambda s: s.abort(ErrorCodes[code]))
     answer = scene.fetch()
     assert answer.status == status and answer.get("proxy-status").startswith("adit; error="), answer.fields
@@ -241,7 +241,7 @@ def test_reset_instead_of_answer(scene, code, status, grpc):
         if grpc:
             assert stream.wait_reset() == ErrorCodes[grpc]
         else:
-            assert (stream.head(), stream.status)[1] == status
+            assert (stream.head(), stream.status)[1] == 200 and stream.get("grpc-status") == "14"
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -371,7 +371,8 @@ def test_moods(scene, seed):
         assert not one.is_alive(), results
     assert len(results) > 100 and results.count(200) > 50 and set(results) <= {200, 403, 502, 503, None}, results
     for path, seen in moods.seen.items():
-        refused = seen[0].refused or seen[0].number > seen[0].end.last
+        # any of them: what GOAWAY has refused on one connection may be read after it came on the next
+        refused = any(one.refused or one.number > one.end.last for one in seen)
         assert len(seen) == 1 or (len(seen) == 2 and (refused or path.endswith("n"))), path
     scene.origin.serve(None)
     assert scene.fetch(target="/after").body == b"GET /after\n"

@@ -42,9 +42,13 @@ class Tunnel:
         return eventually(lambda: [x for x in self.server.access_lines() if x["path"] == path], "it is over", 3)[0]
 
     def end(self):
-        self.adit.stop()
-        self.server.program.stop()
-        self.origin.stop()
+        try:
+            self.adit.stop()
+            self.server.program.stop()
+        finally:
+            self.adit.kill()
+            self.server.program.kill()
+            self.origin.stop()
 
 
 @pytest.fixture(scope="module")

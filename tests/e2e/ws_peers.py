@@ -144,13 +144,15 @@ class WebSocket:
     """A visitor's WebSocket; `on`: an H2Visitor whose next stream it shall be, else it has a connection of its own."""
 
     def __init__(self, server, version="1.1", path="/", subprotocols=None, deflate=False, name="shop", on=None,
-                 port=None):
+                 port=None, fields=()):
         host, port, tls = f"{name}.{DOMAIN}", port or server.tls_port, server.authority.context()
         factories = [ClientPerMessageDeflateFactory()] if deflate else None
         self.frames, self.pongs, self.status, self.shares = [], [], None, on is not None
         self.protocol = ClientConnection(parse_uri(f"wss://{host}{path}"), extensions=factories, max_size=None,
                                          subprotocols=subprotocols)
         request = self.protocol.connect()
+        for field in fields:
+            request.headers[field[0]] = field[1]
         if version == "2" or on:
             stream = (on or visits.H2Visitor(port, host, tls)).begin(
                 target=path, protocol="websocket",

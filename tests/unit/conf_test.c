@@ -17,6 +17,13 @@
 #define TUNNELS "tunnels: [{origin: 3000}]\n"
 #define HTTP "adit http 1 --server https://t.test"
 #define ORIGINS "PORT, HOST:PORT, unix:PATH or SCHEME://HOST[:PORT] (SCHEME: http, https, h2c, h2 or tcp)"
+#define TOKEN_OF "tokens:\n  - name: a\n    sha256: " HASH_A "\n"
+#define HASHES "one that openssl passwd -6 makes (or crypt's $5$, or $2y$ of cost 6 at most)"
+#define FIELDS "a field that does not rule the connection, the message's form or its way"
+#define A20 "aaaaaaaaaaaaaaaaaaaa"
+#define A22 "aa" A20
+#define BCRYPT "$2y$05$" A22 A22 "aaaaaaaaa"
+#define SHA_CRYPT "$6$salt$" A22 A22 A22 A20
 #define WORDS_MAX 16
 
 /* ---- a folder of its own for each test, with the files that configurations name */
@@ -26,7 +33,7 @@ static const char *const fixtures[][2] = {
 	{"token.space", "two words\n"}, {"token.two", "one\ntwo\n"},
 	{"token.printed", "adit_x\n# comment\n#  more\n\n"}, {"adit.yaml", NULL}, {"aditd.yaml", NULL},
 	{"sub/aditd.yaml", NULL}, {"sub/adit.yaml", NULL}, {"sub/cert.pem", "pem"}, {"sub/key.pem", "pem"},
-	{"sub/token", "below"},
+	{"sub/token", "below"}, {"sub/users", "# ours\n\nbob:s3cret:x\r\ncarol:" SHA_CRYPT "\n"},
 };
 #define FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 
@@ -325,6 +332,102 @@ static void test_client(void)
 	conf_client_free(&c);
 	CU_ASSERT_PTR_NULL(c);
 	leave(folder);
+}
+
+#define RULES                                                                                      \
+	"    allow: [10.0.0.0/8, '2001:db8::1']\n    deny: [10.1.0.0/16]\n"                         \
+	"    basic_auth: ['alice:" BCRYPT "']\n    basic_auth_file: users\n    max_body: 10M\n"      \
+	"    requests_per_second: 20\n    requests_burst: 50\n    bandwidth: 2048\n"               \
+	"    request_headers: {set: {X-A: '1 2', X-B: ''}, remove: [Cookie]}\n"                     \
+	"    response_headers: {remove: [server]}\n"
+
+static void check_rules(const struct conf_rules *r)
+{
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	CU_ASSERT(r->allow.count == 2 && r->allow.at[0].bits == 104 && r->allow.at[1].bits == 128);
+	CU_ASSERT_EQUAL(r->deny.count, 1);
+	CU_ASSERT_EQUAL_FATAL(r->logins.count, 3);
+	CU_ASSERT_STRING_EQUAL(r->logins.at[0].user, "alice");
+	CU_ASSERT_STRING_EQUAL(r->logins.at[0].secret, BCRYPT);
+	CU_ASSERT_STRING_EQUAL(r->logins.at[1].user, "bob");
+	CU_ASSERT_STRING_EQUAL(r->logins.at[1].secret, "s3cret:x");
+	CU_ASSERT(r->logins.at[0].hashed && !r->logins.at[1].hashed && r->logins.at[2].hashed);
+	CU_ASSERT_STRING_EQUAL(r->login_file, "sub/users");
+	CU_ASSERT(r->max_body == 10 << 20 && r->bandwidth == 2048);
+	CU_ASSERT(r->requests_per_second == 20 && r->requests_burst == 50);
+	CU_ASSERT(r->request.given && r->request.set.count == 2 && r->request.remove.count == 1);
+	CU_ASSERT_STRING_EQUAL(r->request.set.at[0].name, "x-a");
+	CU_ASSERT_STRING_EQUAL(r->request.set.at[0].value, "1 2");
+	CU_ASSERT_STRING_EQUAL(r->request.set.at[1].value, "");
+	CU_ASSERT_STRING_EQUAL(r->request.remove.at[0].name, "cookie");
+	CU_ASSERT(r->response.given && !r->response.set.count && r->response.remove.count == 1);
+}
+
+static void test_rules(void)
+{
+	static const char server[] = DOMAIN_LISTEN TOKEN_OF RULES "  - {name: b, sha256: " HASH_B "}\n";
+	static const char client[] = CLIENT_TOP "token_file: token\ntunnels:\n  - {origin: 1}\n  - origin: 2\n" RULES;
+	struct conf_rules *kept;
+	struct conf_server *s;
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("sub/aditd.yaml", server, strlen(server));
+	put("sub/adit.yaml", client, strlen(client));
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c sub/aditd.yaml", stdout, &s, &e), CONF_RUN);
+	check_rules(s->tokens[0].rules);
+	CU_ASSERT_PTR_NULL(s->tokens[1].rules);
+	CU_ASSERT_EQUAL_FATAL(run_client("adit start -c sub/adit.yaml", stdout, &c, &e), CONF_RUN);
+	CU_ASSERT_PTR_NULL(c->tunnels[0].rules);
+	check_rules(c->tunnels[1].rules);
+	CU_ASSERT_STRING_EQUAL(c->warning, "");
+	conf_client_free(&c);
+	kept = conf_rules_ref(s->tokens[0].rules);
+	conf_server_free(&s);
+	check_rules(kept); /* whoever holds it needs no configuration any more */
+	conf_rules_unref(&kept);
+
+	CU_ASSERT_EQUAL(chmod("sub/users", 0644), 0);
+	CU_ASSERT_EQUAL_FATAL(run_client(HTTP " --token-file token --basic-auth-file sub/users", stdout, &c, &e),
+	                      CONF_RUN);
+	CU_ASSERT_EQUAL(c->tunnels[0].rules->logins.count, 2);
+	CU_ASSERT_STRING_EQUAL(c->warning, "password file \"sub/users\": mode 0644 lets others read it");
+	conf_client_free(&c);
+	leave(folder);
+}
+
+static void test_admit(void)
+{
+	static const struct {
+		const char *visitor;
+		bool open, listed, denied; /* without lists; allow 10/8 and 2001:db8::/32; deny 10.1/16 */
+	} cases[] = {
+		{"10.2.0.1", true, true, true}, {"10.1.0.1", true, true, false}, {"11.0.0.1", true, false, true},
+		{"10.1.0.1:80", true, true, false}, {"::ffff:10.1.0.1", true, true, false},
+		{"2001:db8::1", true, true, true}, {"[2001:db8::1]", true, true, true},
+		{"[2001:db8::1]:80", true, true, true}, {"[fe80::1%eth0]:80", true, false, true},
+		{"fe80::1%eth0", true, false, true}, {"unknown", true, false, false}, {"", true, false, false},
+		{"[2001:db8::1", true, false, false}, {"10.1.0.1.", true, false, false}, {"unix", true, false, false},
+	};
+	struct conf_rules open = {0}, listed = {0}, denied = {0};
+	struct conf_error e;
+
+	CU_ASSERT_EQUAL(conf_add_block(&listed.allow, STR("10.0.0.0/8"), &e), 0);
+	CU_ASSERT_EQUAL(conf_add_block(&listed.allow, STR("2001:db8::/32"), &e), 0);
+	CU_ASSERT_EQUAL(conf_add_block(&denied.deny, STR("10.1.0.0/16"), &e), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct in6_addr a;
+		const struct in6_addr *visitor = conf_address(str_of(cases[i].visitor), &a) ? &a : NULL;
+
+		if (conf_rules_admit(&open, visitor) != cases[i].open ||
+		    conf_rules_admit(&listed, visitor) != cases[i].listed ||
+		    conf_rules_admit(&denied, visitor) != cases[i].denied)
+			CU_FAIL(cases[i].visitor);
+	}
+	free(listed.allow.at);
+	free(denied.deny.at);
 }
 
 static void test_found_file(void)
@@ -779,6 +882,8 @@ static const struct unit_test tests[] = {
 	{"the environment's proxy is taken when none is given, never for loopback or what NO_PROXY names",
 	 test_proxy_environment},
 	{"a proxy's password goes into the credentials and nowhere else", test_proxy_credentials},
+	{"rules are read alike in both files, and live as long as somebody holds them", test_rules},
+	{"allow and deny match addresses however they are written, and an unknown one by neither", test_admit},
 	{"trusted proxies match by block, IPv4 also when mapped", test_trust},
 	{"a token claims what its patterns say, never r-, and * stays within a label", test_claims},
 };

@@ -357,6 +357,13 @@ static void no_route(void)
 	CU_ASSERT_EQUAL(s.visitor.aborted, 0);
 	CU_ASSERT_FALSE(s.origin.began);
 	is_over(&s, ADIT_ERR_NO_LINK);
+	make(&s);
+	s.route_err = ADIT_ERR_RATE;
+	exchange_retry_after(s.x, 42);
+	begin(&s, "GET", true, "");
+	CU_ASSERT_EQUAL(strncmp(s.visitor.text, "429 ", 4), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(s.visitor.text, "retry-after=42"));
+	is_over(&s, ADIT_ERR_RATE);
 }
 
 static void failed_at_once(void)

@@ -181,6 +181,27 @@ static void trusted_converted(void)
 	head_free(&h);
 }
 
+/* In the tunnel: the field of ours where there is one, else what the far end has put behind all others. */
+static void told(void)
+{
+	struct forward_visitor direct = {STR("192.0.2.7"), false, false}, proxy = {STR("127.0.0.1"), false, true};
+	struct head h;
+
+	head_init(&h);
+	CU_ASSERT_EQUAL(forward_told(&h).n, 0);
+	start_request(&h, "inner");
+	add(&h, "X-Forwarded-For", "198.51.100.1");
+	CU_ASSERT_EQUAL(forward_request(&h, &direct), 0);
+	CU_ASSERT(is(forward_told(&h), "192.0.2.7"));
+	start_request(&h, "inner");
+	add(&h, "X-Forwarded-For", "198.51.100.1");
+	CU_ASSERT_EQUAL(forward_request(&h, &proxy), 0);
+	CU_ASSERT(is(forward_told(&h), "127.0.0.1"));
+	add(&h, FORWARD_VISITOR, "198.51.100.1");
+	CU_ASSERT(is(forward_told(&h), "198.51.100.1"));
+	head_free(&h);
+}
+
 static void long_lists(void)
 {
 	struct forward_visitor v = {STR("127.0.0.1"), false, true};
@@ -285,6 +306,9 @@ static void page_forms(void)
 		STR("text/html;q=0, application/json")), 0);
 	CU_ASSERT_STRING_EQUAL(value(&p.head, "content-type"), "application/json");
 	CU_ASSERT_STRING_EQUAL(value(&p.head, "www-authenticate"), "Bearer");
+	page_free(&p);
+	CU_ASSERT_EQUAL(page_error(&p, ADIT_ERR_PASSWORD, PAGE_HOP_SERVER, NULL, STR("")), 0);
+	CU_ASSERT_STRING_EQUAL(value(&p.head, "www-authenticate"), "Basic realm=\"adit\", charset=\"UTF-8\"");
 	page_free(&p);
 	CU_ASSERT_EQUAL(page_error(&p, 12345, PAGE_HOP_SERVER, NULL, STR("")), 0);
 	CU_ASSERT_EQUAL(p.head.status, 502);
@@ -434,6 +458,7 @@ static const struct unit_test tests[] = {
 	{"a trusted peer's words are kept and extended", trusted_forwarded},
 	{"a trusted peer's X-Forwarded-For becomes Forwarded too", trusted_converted},
 	{"lists too long to extend stay, and our part is a field of its own", long_lists},
+	{"adit learns who visits from the field for that, else from the end of the list", told},
 	{"a head without room for the fields is an error", full_head},
 	{"the host is without port and trailing dot", hosts},
 	{"a page is HTML, JSON or text, as Accept wants", page_forms},

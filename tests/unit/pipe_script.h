@@ -11,6 +11,15 @@
 
 #include "io/stream.h"
 #include "loop_script.h"
+#include "seed.h"
+
+/* Around what is done for an end that is not under test; see half_script.h. */
+#ifndef SCRIPT_UNFAILING
+#define SCRIPT_UNFAILING(on) (void)0
+#endif
+
+/** A whim's largest read and write: small, but headers and records pass now and then in one. */
+#define PIPE_WHIM_MAX 300
 
 struct pipe;
 
@@ -19,6 +28,8 @@ struct pipe_end {
 	struct pipe *pipe;
 	unsigned side;
 	int err;             /* found when all that arrived is read */
+	bool outside;        /* its owner is the test's */
+	bool has_read;       /* since it was told */
 	bool paused, stopped, destroyed, finished, spoilt, wants_room;
 };
 
@@ -36,7 +47,19 @@ struct pipe {
 	int notice[2];       /* what each end finds when the carrier has died; 0 = nothing */
 	bool leaves;         /* at the cut it does not die, but says that it will */
 	bool dead;
+	uint32_t whim;       /* a seed: reads and writes move few bytes at a time, now and then none; 0 = all they can */
 };
+
+/* How many bytes a call moves of the `n` that it could. */
+static inline size_t pipe_whim(struct pipe *p, size_t n)
+{
+	size_t most;
+
+	if (!p->whim)
+		return n;
+	most = seed_below(&p->whim, 4) ? 1 + seed_below(&p->whim, seed_below(&p->whim, 3) ? 20 : PIPE_WHIM_MAX) : 0;
+	return n < most ? n : most;
+}
 
 static inline struct pipe_end *pipe_end_of(const struct stream *s)
 {
@@ -50,6 +73,15 @@ static inline ssize_t pipe_read(struct stream *s, void *p, size_t n)
 
 	if (n > w->arrived - w->taken)
 		n = w->arrived - w->taken;
+	if (n && e->pipe->whim) {
+		size_t few = pipe_whim(e->pipe, n);
+
+		/* the first read after `readable` gives something (stream.h) */
+		if (!few && e->has_read)
+			return ADIT_ERR_AGAIN;
+		n = few ? few : 1;
+		e->has_read = true;
+	}
 	if (n) {
 		memcpy(p, w->bytes + w->taken, n);
 		w->taken += n;
@@ -85,7 +117,8 @@ static inline ssize_t pipe_write(struct stream *s, const struct iovec *iov, int 
 	if (e->err && e->err != ADIT_ERR_EOF)
 		return e->err;
 	for (int i = 0; i < count && !e->wants_room; i++) {
-		size_t n = pipe_add(&e->pipe->way[e->side], iov[i].iov_base, iov[i].iov_len, e->pipe->room);
+		size_t few = pipe_whim(e->pipe, iov[i].iov_len);
+		size_t n = pipe_add(&e->pipe->way[e->side], iov[i].iov_base, few, e->pipe->room);
 
 		e->wants_room = n < iov[i].iov_len;
 		done += n;
@@ -222,11 +255,20 @@ static inline bool pipe_tell(struct pipe *p)
 
 		if (!e->stopped && e->base.handler && e->wants_room && pipe_unsent(&e->base) < p->room) {
 			e->wants_room = false;
+			if (e->outside)
+				SCRIPT_UNFAILING(true);
 			e->base.handler->writable(e->base.owner);
+			if (e->outside)
+				SCRIPT_UNFAILING(false);
 			told = true;
 		}
 		if (!e->stopped && e->base.handler && !e->paused && pipe_has_news(e)) {
+			e->has_read = false;
+			if (e->outside)
+				SCRIPT_UNFAILING(true);
 			e->base.handler->readable(e->base.owner);
+			if (e->outside)
+				SCRIPT_UNFAILING(false);
 			told = true;
 		}
 	}

@@ -105,6 +105,22 @@ static void least_outstanding(void)
 	CU_ASSERT_PTR_NULL(r);
 }
 
+static void owners(void)
+{
+	struct session a = {0};
+	struct registry *r = registry_new();
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	CU_ASSERT_EQUAL(registry_add(r, "*", token_a, &a), 0);
+	CU_ASSERT_EQUAL(registry_add(r, "shop", token_b, &a), 0);
+	CU_ASSERT_EQUAL(memcmp(registry_owner(r, STR("shop")), token_b, SHA256_LEN), 0);
+	CU_ASSERT_EQUAL(memcmp(registry_owner(r, STR("shops")), token_a, SHA256_LEN), 0);
+	CU_ASSERT_PTR_NULL(registry_owner(r, STR("www.example.com")));
+	registry_remove(r, &a);
+	CU_ASSERT_PTR_NULL(registry_owner(r, STR("shop")));
+	registry_free(&r);
+}
+
 static void other_token(void)
 {
 	struct session a = {0}, b = {0};
@@ -222,6 +238,7 @@ static void wildcards(void)
 }
 
 static const struct unit_test tests[] = {
+	{"a name is the token's that has it, or the wildcard that covers it", owners},
 	{"a host stands for a name directly below the domain, or for itself", names_of_hosts},
 	{"a host that is longer than any name stands for none", too_long_a_host},
 	{"a request goes to the session with the fewest in flight that takes new ones", least_outstanding},

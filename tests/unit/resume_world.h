@@ -56,6 +56,8 @@ struct world {
 	size_t step;            /* bytes that arrive at a time */
 	bool newest_first;      /* owners of later carriers are told first in each turn */
 	size_t body;            /* of the longest message */
+	uint32_t whim;          /* of the carriers; pipe_script.h */
+	bool scarce;            /* allocations fail: what cannot be asked is not */
 	size_t room;            /* bytes on their way at most, in each direction of a carrier */
 	unsigned published, moved, refused, strays;
 	struct talk talks[WORLD_TALKS];
@@ -78,6 +80,7 @@ static inline struct pipe *world_pipe(struct world *w)
 	struct pipe *p = pipe_new(w->loop, w->room);
 
 	CU_ASSERT_FATAL(w->pipe_count < WORLD_PIPES);
+	p->whim = w->whim ? w->whim + w->pipe_count : 0;
 	if (w->pipe_count < w->cut_count) {
 		const struct cut *c = &w->cuts[w->pipe_count];
 

@@ -14,6 +14,11 @@
 
 #define ALL SIZE_MAX
 
+/* Asked for by a read. A file that wants less says so before it includes this. */
+#ifndef WS_SCRIPT_READ
+#define WS_SCRIPT_READ 65536
+#endif
+
 struct lower {
 	struct stream base;
 	struct lower *far;            /* gets what we take; NULL: it is kept in `taken` */
@@ -178,7 +183,7 @@ struct side {
 static inline void on_readable(void *owner)
 {
 	struct side *x = owner;
-	uint8_t block[65536];
+	uint8_t block[WS_SCRIPT_READ];
 
 	x->readables++;
 	if (x->drop)

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""How many instructions, outside the kernel, a small request costs the programs in the middle.
+
+    python3 contrib/bench/instructions.py --build-dir build
+
+cachegrind counts them, once for FEW requests and once for MANY more: what is told is the difference, divided. So
+start and end do not count, and neither does what else the machine does: unlike time, this may be compared between
+runs and on a busy machine. It knows nothing of the kernel's part, nor of how long an instruction takes.
+"""
+import argparse
+import glob
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+
+import load
+import procs
+import subjects
+
+FEW, MANY = 1000, 5000
+STREAMS = 100
+BOUND = 300  # seconds for one load: valgrind is thirty times as slow, on a machine that may be busy
+ROWS = {
+	"h2-100": ("shop", "/13b"),
+	"h2c-100": ("h2c", "/13b"),
+	"grpc-100": ("grpc", load.CALL_PATH),
+}
+SUBJECTS = ("nghttpx", "adit")
+
+
+def counted(bench, log):
+	"""Instructions of a program from its start to its end; the file is taken away."""
+	total = 0
+	for path in glob.glob(glob.escape(bench.counts(log)) + ".*"):
+		with open(path, encoding="utf-8", errors="replace") as f:
+			found = re.search(r"^summary: (\d+)", f.read(), re.M)
+		os.unlink(path)
+		total += int(found.group(1)) if found else 0
+	if not total:
+		raise procs.Failed(f"valgrind has counted nothing for {log}")
+	return total
+
+
+def once(bench, subject, row, requests):
+	"""(server side, client side) in instructions, from the start to the end."""
+	name, path = ROWS[row]
+	subject.start()
+	logs = [os.path.basename(side[0].log).removesuffix(".log") for side in (subject.servers, subject.clients)]
+	try:
+		port = subject.h2_port if name == "shop" else subject.h2c_port(name)
+		load.h2load(bench.tools, port, path, STREAMS, BOUND, host=subjects.host_of(name),
+			call=bench.callee.message if name == "grpc" else None, requests=requests)
+	finally:
+		subject.stop()
+	return [counted(bench, log) for log in logs]
+
+
+def table(bench):
+	print(f"Instructions outside the kernel for each request, one HTTP/2 visitor with {STREAMS} streams (h2load).\n\n"
+		"| row | subject | server side | client side | both |\n|---|---|---|---|---|", flush=True)
+	for row in ROWS:
+		base = None
+		for name in SUBJECTS:
+			subject = subjects.ALL[name](bench)
+			few, more = (once(bench, subject, row, n) for n in (FEW, FEW + MANY))
+			server, client = ((b - a) / MANY for a, b in zip(few, more))
+			both = server + client
+			base = base or both
+			print(f"| {row} | {name} | {server:.0f} | {client:.0f} | {both:.0f}"
+				+ (f" ×{both / base:.2f} |" if both != base else " |"), flush=True)
+
+
+def main():
+	p = argparse.ArgumentParser(description="Counts the instructions of a small request.")
+	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
+	build_dir = p.parse_args().build_dir
+	procs.adopt_orphans()
+	subjects.START_SECONDS, procs.STOP_SECONDS = 60, 30  # valgrind starts slowly, and writes its file at the end
+	work = tempfile.mkdtemp(prefix="adit-bench-")
+	try:
+		bench = subjects.Bench(work, work, build_dir, procs.Ports())
+		wanted = ("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")
+		gone = [tool for tool in wanted if not bench.tools[tool]]
+		if gone:
+			print(f"instructions.py: not found: {', '.join(gone)}", file=sys.stderr)
+			return 77
+		bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
+		bench.make_certificates()
+		bench.origin.start()
+		bench.callee.start()
+		bench.counting = True
+		table(bench)
+		return 0
+	except procs.Failed as e:
+		print(f"instructions.py: {e}", file=sys.stderr)
+		return 1
+	except KeyboardInterrupt:
+		return 130
+	finally:
+		procs.end_all()
+		shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+	sys.exit(main())
