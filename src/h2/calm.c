@@ -51,7 +51,7 @@ void h2_calm_end(struct h2 *h)
 {
 	h->calmed = true;
 	h->gate.shut = true;
-	nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	h2_submitted(h, nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
 static bool is_empty_data(uint8_t flags, size_t length)
