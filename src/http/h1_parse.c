@@ -267,7 +267,8 @@ static bool extensions_ok(struct h1_parser *p)
 {
 	p->extensions += p->bytes - 2; /* its line end */
 	p->chunked += p->left < INT64_MAX - p->chunked ? p->left : INT64_MAX - p->chunked;
-	return p->extensions <= H1_EXTENSIONS_FREE + p->chunked;
+	return p->extensions <= H1_EXTENSIONS_FREE ||
+	       (p->extensions - H1_EXTENSIONS_FREE) / H1_EXTENSIONS_RATIO <= p->chunked;
 }
 
 /* RFC 9112 section 7.1: size and extensions; the latter are bounded and dropped (section 7.1.1). */
