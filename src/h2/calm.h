@@ -46,7 +46,7 @@ struct h2;
 
 /** The gate: a frame's header has come. False: it is one too many. */
 bool h2_calm_frame(struct h2 *h);
-/** The gate: may what has come so far be enough to answer? False: more waits to be sent than anybody leaves unread. */
+/** The gate: some frames have come. False: more waits to be sent than anybody leaves unread. */
 bool h2_calm_queue(const struct h2 *h);
 /** A field of the block that arrives is decoded. False: that block is too large to go on. */
 bool h2_calm_field(struct h2 *h, size_t name, size_t value);

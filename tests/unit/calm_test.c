@@ -258,7 +258,7 @@ static void continuations(void)
 	}
 }
 
-/* So many times the same empty crumb, one byte each: what is over a hundred is answered, what is far beyond ends it. */
+/* So many times the same empty crumb, one byte each: above a hundred they are answered, far beyond they end it. */
 static void crumbs(unsigned count, int64_t goaway)
 {
 	static uint8_t block[9 + 8192];

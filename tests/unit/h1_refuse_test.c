@@ -346,7 +346,7 @@ static void bad_chunks(void)
 	run_bad(H1_REQUEST, chunks, COUNT(chunks));
 }
 
-/* Chunks of a byte whose extensions weigh 100: 8 KiB are free, then a message may have 16 bytes of them for one of body. */
+/* Chunks of a byte whose extensions weigh 100: 8 KiB are free, then 16 bytes for each of the body. */
 static void extensions_are_weighed(void)
 {
 	static struct h1_told t;
