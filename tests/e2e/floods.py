@@ -35,15 +35,13 @@ class Field:
         self.baseline = watch.p99
 
     def answer(self, connection, request):
-        """/slow never answers, /body of any length takes all, /100k and /large (64 MiB) give as much, /drops small pieces."""
+        """/slow never answers, /body of any length takes all, /100k gives as much, /drops many small pieces."""
         with self.lock:
             self.running += 1
             self.most = max(self.most, self.running)
         try:
             if request.target == "/slow":
                 connection.wait_gone(20)
-            elif request.target == "/large":
-                connection.send(reply(200, b"l" * (1 << 26)))
             elif request.target == "/100k":
                 connection.send(reply(200, b"k" * 100_000))
             elif request.target == "/drops":

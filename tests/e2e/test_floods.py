@@ -10,7 +10,7 @@ from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, po
 from h2frames import (
     CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
-from harness import TOKENS, Server, Tunnels
+from harness import DOMAIN, TOKENS, Server, Tunnels
 from wire import Cut, Origin
 
 CANCELLED = u32(8)
@@ -55,7 +55,8 @@ def all_streams(v):
 
 def dribbled(v):
     v.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0))
-    v.headed(v.ask(path="/large"))
+    v.host = "files." + DOMAIN
+    v.headed(v.ask(path="/10m"))
 
 
 def after(n, event):
