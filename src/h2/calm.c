@@ -12,6 +12,8 @@
 /** DATA that filled its stream's window frees them from this size on: whoever opens windows byte by byte makes
  *  us send as many frames (CVE-2019-9511). */
 #define DATA_WORTH 1024
+/** SETTINGS_MAX_FRAME_SIZE, which we leave as it is: what is larger has an error of its own. */
+#define FRAME_MAX 16384
 /** Padding's length alone: a padded DATA frame without a byte. */
 #define PADDING_ONLY 1
 
@@ -77,7 +79,9 @@ bool h2_calm_frame(struct h2 *h)
 	case NGHTTP2_WINDOW_UPDATE:
 		return spend(h, CALM_WINDOW);
 	case NGHTTP2_SETTINGS:
-		return length <= CALM_SETTINGS * GATE_ENTRY && spend(h, CALM_ANSWER);
+		if (length > CALM_SETTINGS * GATE_ENTRY && length <= FRAME_MAX)
+			return false;
+		return spend(h, CALM_ANSWER);
 	case NGHTTP2_PING:
 		return spend(h, CALM_ANSWER);
 	default:
