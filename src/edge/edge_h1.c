@@ -216,6 +216,7 @@ static size_t may_feed(const struct edge_h1 *c, size_t n)
 {
 	switch (c->state) {
 	case H1C_IDLE:
+		return edge_h1_unread(c) ? 0 : n;
 	case H1C_HEAD:
 		return n;
 	case H1C_EXCHANGE:

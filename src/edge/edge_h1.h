@@ -1,7 +1,7 @@
 /* edge_h1: one HTTP/1.1 connection to us: reads requests, is the asking half of their exchanges, writes responses.
  * Layer edge. The edge owns visitors' connections, admin its own.
- * Invariants: one exchange at a time, in order (pipelined requests wait unread); at most EDGE_H1_BUFFER body bytes and
- * one socket read are held each way; a response that was cut is never made to look complete.
+ * Invariants: one exchange at a time, in order (pipelined requests wait unread); at most EDGE_H1_BUFFER body bytes of
+ * one exchange and as much of those before it, and one socket read are held each way; a response that was cut is never made to look complete.
  *
  *              first byte            head complete              request and response ended
  *     IDLE ──────────────► HEAD ──────────────────► EXCHANGE ──────────────────────────────► IDLE | LINGER

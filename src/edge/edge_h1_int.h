@@ -69,6 +69,13 @@ static inline struct edge_h1 *edge_h1_of_half(struct half *h)
 	return container_of(h, struct edge_h1, half);
 }
 
+/** Answers wait that he does not read: the next request is not looked at. Whoever sends many requests ahead would else
+ *  make us keep all that he asks for. */
+static inline bool edge_h1_unread(const struct edge_h1 *c)
+{
+	return c->out.len >= EDGE_H1_BUFFER;
+}
+
 /* ---- edge_h1.c */
 
 void edge_h1_go(struct edge_h1 *c, enum edge_h1_state to);
