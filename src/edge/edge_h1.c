@@ -292,6 +292,8 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 		return;
 	}
 	stream_pause(c->stream, true);
+	if (c->state == H1C_IDLE) /* what came before it is answered already */
+		task_post(c->loop, &c->resume);
 }
 
 /* Feeds what was held back. */
