@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "base/err.h"
+#include "base/memory.h"
 #include "h2/h2_int.h"
 
 /** Resets of streams by a tunnel's other end that its session takes at once, and each second: visitors who cancel. */
@@ -48,12 +49,15 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
-	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	struct h2 *h = arg;
+	struct h2_stream *s = find(h, frame->hd.stream_id);
 	struct str n = {(const char *)name, name_len}, v = {(const char *)value, value_len};
 	int err;
 
 	(void)session;
 	(void)flags;
+	if (str_eq(n, STR("authorization")))
+		h->secret_got = h->secret_held = true;
 	if (!s || s->head_bad)
 		return 0;
 	err = h2_heads_take(&s->head, n, v);
@@ -270,6 +274,7 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 
 	if (h->error)
 		return h->error;
+	h->secret_got = false;
 	if (!feed(h, p, n, &err)) {
 		h->error = err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
 		if (err && h->gated)
@@ -278,6 +283,11 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 	h2_wake(h);
 	settle(h);
 	return h->error;
+}
+
+bool h2_got_secret(const struct h2 *h)
+{
+	return h->secret_got;
 }
 
 static void put(struct h2 *h)
@@ -360,8 +370,39 @@ static int make_callbacks(nghttp2_session_callbacks **out)
 	return 0;
 }
 
+/* nghttp2's memory is the allocator's, but for what it frees once a secret has come: that may have held it, decoded.
+ * Where the peer puts it into the HPACK table it stays there until it is crowded out, or the connection ends. */
+static void *h2_malloc(size_t n, void *arg)
+{
+	(void)arg;
+	return malloc(n);
+}
+
+static void h2_free_wiped(void *p, void *arg)
+{
+	const struct h2 *h = arg;
+
+	if (h->secret_held)
+		memory_free_wiped(p);
+	else
+		free(p);
+}
+
+static void *h2_calloc(size_t n, size_t size, void *arg)
+{
+	(void)arg;
+	return calloc(n, size);
+}
+
+static void *h2_realloc(void *p, size_t n, void *arg)
+{
+	(void)arg;
+	return realloc(p, n);
+}
+
 static int make_session(struct h2 *h)
 {
+	nghttp2_mem memory = {h, h2_malloc, h2_free_wiped, h2_calloc, h2_realloc};
 	nghttp2_session_callbacks *c;
 	nghttp2_option *o;
 	int err;
@@ -381,8 +422,8 @@ static int make_session(struct h2 *h)
 	if (h->tunnel)
 		nghttp2_option_set_stream_reset_rate_limit(o, TUNNEL_RESET_BURST, TUNNEL_RESET_RATE);
 #endif
-	err = h->role == H2_ASKING ? nghttp2_session_client_new2(&h->session, c, h, o)
-	                           : nghttp2_session_server_new2(&h->session, c, h, o);
+	err = h->role == H2_ASKING ? nghttp2_session_client_new3(&h->session, c, h, o, &memory)
+	                           : nghttp2_session_server_new3(&h->session, c, h, o, &memory);
 	nghttp2_option_del(o);
 	nghttp2_session_callbacks_del(c);
 	return err ? ADIT_ERR_NOMEM : 0;
