@@ -23,6 +23,7 @@
 #include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
+#include "io/notify.h"
 #include "io/tcp.h"
 #include "origin/tunnels.h"
 #include "session/dialer.h"
@@ -68,6 +69,7 @@ struct client {
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
+	struct notify_watchdog watchdog;
 	bool leaving;
 	bool terminal; /* somebody watches standard output: lines for people */
 	bool logs;     /* events go to the log as well: nobody would see them twice */
@@ -448,10 +450,12 @@ static void reload(struct client *c)
 
 	if (c->leaving)
 		return;
+	notify_manager(NOTIFY_RELOADING);
 	if (conf_client_reread(c->argc, c->argv, &fresh, &e) == 0)
 		w = work_new(c, &fresh, &e);
 	log_reopen(c->log);
 	log_reopen(c->trace);
+	notify_manager(NOTIFY_READY);
 	if (!w) {
 		log_event(c->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("error", e.text), KV_Z("kept", "the old configuration"));
 		return;
@@ -504,6 +508,7 @@ static void on_signal(void *arg, int signo)
 		loop_stop(c->loop);
 	} else {
 		c->leaving = true;
+		notify_manager(NOTIFY_STOPPING);
 		if (dialer_open(c->now->dialer))
 			say(c, "leaving when %u requests have ended; press again to leave at once", dialer_open(c->now->dialer));
 		log_event(events_of(c), LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
@@ -542,6 +547,7 @@ static void tear_down(struct client *c)
 	}
 	work_free(&c->now);
 	timer_stop(&c->drain);
+	notify_watchdog_stop(&c->watchdog);
 	resolver_free(&c->resolver);
 	guesses_free(&c->guesses);
 	loop_settle(c->loop);
@@ -602,6 +608,8 @@ static int run(struct client *c, struct conf_client **conf)
 	loop_signal(c->loop, SIGTERM, on_signal, c);
 	loop_signal(c->loop, SIGINT, on_signal, c);
 	loop_signal(c->loop, SIGUSR1, on_signal, c);
+	notify_manager(NOTIFY_READY); /* not only when published: a server that is down must not fail the service */
+	notify_watchdog_start(&c->watchdog, c->loop);
 	log_event(c->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION),
 	          KV_Z("server", c->now->conf->server), KV_I64("pid", getpid()));
 	loop_run(c->loop);

@@ -95,6 +95,7 @@ struct server {
 	struct handed handed;      /* at the start: sockets that others have opened */
 	struct takeover *takeover; /* at the start: the aditd that runs waits for our word */
 	struct drain drain;
+	struct notify_watchdog watchdog;
 	bool full, told_to_end;
 	char published[600];
 };
@@ -518,6 +519,7 @@ static void tear_down(struct server *s)
 	loop_settle(s->loop);
 	registry_free(&s->registry);
 	drain_stop(&s->drain);
+	notify_watchdog_stop(&s->watchdog);
 	loop_free(&s->loop);
 	tls_keylog_free(&s->keylog);
 	log_close(&s->access);
@@ -557,6 +559,7 @@ static int serve(struct server *s)
 		dev_announce(s->conf, listener_address(s->entrances[0].listener));
 	log_event(s->log, LOG_LEVEL_INFO, "ready", KV_Z("published", s->published), KV_U64("tokens", s->conf->token_count));
 	notify_manager(s->conf->take_over ? NOTIFY_MAIN : NOTIFY_READY);
+	notify_watchdog_start(&s->watchdog, s->loop);
 	log_event(s->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION), KV_Z("server", s->conf->domain),
 	          KV_I64("pid", getpid()));
 	loop_run(s->loop);
