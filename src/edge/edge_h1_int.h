@@ -48,6 +48,7 @@ struct edge_h1 {
 	bool close_after;     /* no request after this one */
 	bool cut;             /* when `out` is written, close without a proper end */
 	enum edge_drain draining;
+	bool secret;          /* what is being read holds one */
 	bool carries;         /* its last request was one of a live carrier's */
 	/* time */
 	struct timer timer;

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "base/err.h"
+#include "base/memory.h"
 #include "h2/h2_int.h"
 
 /** Resets of streams by a tunnel's other end that its session takes at once, and each second: visitors who cancel. */
@@ -60,6 +61,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		h->calmed = true;
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
+	if (str_eq(n, STR("authorization")))
+		h->secret_got = h->secret_held = true;
 	if (!s || s->head_bad)
 		return 0;
 	err = h2_heads_take(&s->head, n, v);
@@ -284,6 +287,7 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 
 	if (h->error)
 		return h->error;
+	h->secret_got = false;
 	if (!feed(h, p, n, &err)) {
 		h->calmed = h->calmed || err == NGHTTP2_ERR_FLOODED;
 		h->error = err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : why_ended(h);
@@ -293,6 +297,11 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 	h2_wake(h);
 	settle(h);
 	return h->error;
+}
+
+bool h2_got_secret(const struct h2 *h)
+{
+	return h->secret_got;
 }
 
 static void put(struct h2 *h)
@@ -375,8 +384,39 @@ static int make_callbacks(nghttp2_session_callbacks **out)
 	return 0;
 }
 
+/* nghttp2's memory is the allocator's, but for what it frees once a secret has come: that may have held it, decoded.
+ * Where the peer puts it into the HPACK table it stays there until it is crowded out, or the connection ends. */
+static void *h2_malloc(size_t n, void *arg)
+{
+	(void)arg;
+	return malloc(n);
+}
+
+static void h2_free_wiped(void *p, void *arg)
+{
+	const struct h2 *h = arg;
+
+	if (h->secret_held)
+		memory_free_wiped(p);
+	else
+		free(p);
+}
+
+static void *h2_calloc(size_t n, size_t size, void *arg)
+{
+	(void)arg;
+	return calloc(n, size);
+}
+
+static void *h2_realloc(void *p, size_t n, void *arg)
+{
+	(void)arg;
+	return realloc(p, n);
+}
+
 static int make_session(struct h2 *h)
 {
+	nghttp2_mem memory = {h, h2_malloc, h2_free_wiped, h2_calloc, h2_realloc};
 	nghttp2_session_callbacks *c;
 	nghttp2_option *o;
 	int err;
@@ -397,8 +437,8 @@ static int make_session(struct h2 *h)
 	if (h->tunnel || h->gated)
 		nghttp2_option_set_stream_reset_rate_limit(o, TUNNEL_RESET_BURST, TUNNEL_RESET_RATE);
 #endif
-	err = h->role == H2_ASKING ? nghttp2_session_client_new2(&h->session, c, h, o)
-	                           : nghttp2_session_server_new2(&h->session, c, h, o);
+	err = h->role == H2_ASKING ? nghttp2_session_client_new3(&h->session, c, h, o, &memory)
+	                           : nghttp2_session_server_new3(&h->session, c, h, o, &memory);
 	nghttp2_option_del(o);
 	nghttp2_session_callbacks_del(c);
 	return err ? ADIT_ERR_NOMEM : 0;

@@ -82,6 +82,8 @@ void h2_free(struct h2 **h, int err);
 /** Bytes from the far end. 0, ADIT_ERR_PROTO or ADIT_ERR_FLOOD (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM.
  *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
+/** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
+bool h2_got_secret(const struct h2 *h);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 

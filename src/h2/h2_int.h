@@ -40,6 +40,8 @@ struct h2 {
 	bool idle_due;       /* the last stream has ended, the owner is to be told */
 	int error;           /* why the connection is of no further use, 0 = it is */
 	bool settings_got;
+	bool secret_got;     /* in what h2_recv is given */
+	bool secret_held;    /* ever: what nghttp2 frees may have been it */
 	uint32_t streams_max, window;
 	uint64_t now_us;
 	uint32_t srtt_us;
