@@ -4,7 +4,8 @@
 # --fast leaves out the big end-to-end tests, `make distcheck` and fuzzing; -k chooses end-to-end tests (pytest's -k).
 # --soak runs what is too long for each change, and nothing else: minutes of cuts, thousands of attacks.
 # Steps: (1) plain build, unit tests; (2) ASan+UBSan build, unit tests, end-to-end tests; (3) make distcheck;
-# (4) on the plain build the big end-to-end tests and the one under valgrind; (5) each fuzz target for a minute.
+# (4) on the plain build, where the sandbox is on, the big end-to-end tests, some others, and the one under valgrind;
+# (5) each fuzz target for a minute.
 # Builds are kept in build/check; $ADIT_CHECK_BUILD names another place.
 # Not in it: contrib/browser.sh, a real browser and Vite through the tunnel, which gets Vite by npm.
 set -u
@@ -30,7 +31,7 @@ DIST_BOUND=600
 FUZZ_SECONDS=60
 FUZZ_BOUND=900
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -253,6 +254,7 @@ elif [ "$fast" = yes ]; then
 	left_out big
 	e2e_tests plain 'valgrind and not soak' 0
 else
+	e2e_tests plain 'sandboxed and not big and not soak' "$WORKERS"
 	e2e_tests plain '(big or valgrind) and not soak' 0
 fi
 

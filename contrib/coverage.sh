@@ -1,8 +1,8 @@
 #!/bin/sh
 # Which lines the tests run: builds for gcov, runs unit tests, the fuzz targets' corpora and the end-to-end tests.
 #   sh contrib/coverage.sh [--unit]
-# Prints a line for each file of src, the least covered first, and the sums; the report in HTML is in the build folder.
-# Ends with 1 when a sum is below its bound, or a test fails. --unit leaves out the end-to-end tests, and then the sum
+# Prints a line for each file of src, the least covered first, and the sums; a report in HTML is in the build folder.
+# Ends with 1 when a sum is below its bound or a test fails. --unit leaves out the end-to-end tests, and then the sum
 # of all is not judged. The build is kept in build/coverage; $ADIT_COVERAGE_BUILD names another place.
 set -u
 
@@ -17,6 +17,8 @@ PARSERS_LEAST=95
 # Seconds.
 UNIT_BOUND=900
 E2E_BOUND=1800
+# End-to-end tests mostly wait.
+WORKERS=3
 
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0"; }
 
@@ -31,16 +33,17 @@ command -v gcovr >/dev/null || { echo "coverage: found no gcovr; contrib/deps.sh
 failed=no
 mkdir -p "$dir" && cd "$dir" || exit 1
 [ -x "$top/configure" ] || sh "$top/autogen.sh" >autogen.out 2>&1 || { tail -n 20 autogen.out; exit 1; }
-[ -f config.status ] || "$top/configure" --enable-coverage >configure.out 2>&1 || { tail -n 20 configure.out; exit 1; }
+[ -f config.status ] ||
+	"$top/configure" --enable-coverage >configure.out 2>&1 || { tail -n 20 configure.out; exit 1; }
 make -j"$jobs" >make.out 2>&1 || { tail -n 40 make.out; exit 1; }
 find . -name '*.gcda' -exec rm -f {} +
 
 timeout -k 10 "$UNIT_BOUND" make -j"$jobs" check >check.out 2>&1 || { tail -n 40 check.out; failed=yes; }
 if [ "$e2e" = yes ]; then
 	# programs that are killed write no counters, those that are told to end do
-	(cd "$top" && PYTHONDONTWRITEBYTECODE=1 ADIT_BUILD=$dir timeout -k 60 "$E2E_BOUND" /usr/bin/python3 -m pytest -q \
-		-p no:cacheprovider --tb=short -m 'not big and not valgrind and not soak' tests/e2e) >e2e.out 2>&1 ||
-		{ tail -n 60 e2e.out; failed=yes; }
+	(cd "$top" && PYTHONDONTWRITEBYTECODE=1 ADIT_BUILD=$dir timeout -k 60 "$E2E_BOUND" /usr/bin/python3 -m pytest \
+		-q -p no:cacheprovider -n "$WORKERS" --dist loadfile --tb=short \
+		-m 'not big and not valgrind and not soak' tests/e2e) >e2e.out 2>&1 || { tail -n 60 e2e.out; failed=yes; }
 	tail -n 1 e2e.out
 fi
 

@@ -4,14 +4,12 @@
  *   dialer (session/) keeps the link up ─► request ─► exchange ─► tunnels (origin/) ─► the local web server
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,11 +18,14 @@
 #include "base/err.h"
 #include "base/memory.h"
 #include "conf/conf.h"
+#include "confine.h"
 #include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
+#include "io/notify.h"
 #include "io/tcp.h"
 #include "origin/tunnels.h"
+#include "session/client_key.h"
 #include "session/dialer.h"
 #include "watch/transcript.h"
 
@@ -39,7 +40,6 @@ _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration na
 #define DRAIN_LOOK_MS 50
 /** At the least: what the server sent before it read our GOAWAY has to arrive. */
 #define DRAIN_LEAST_MS 250
-#define PATH_LEN 1024
 /** One line on the terminal; longer ones are cut. */
 #define LINE_LEN 1024
 
@@ -68,6 +68,7 @@ struct client {
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
+	struct notify_watchdog watchdog;
 	bool leaving;
 	bool terminal; /* somebody watches standard output: lines for people */
 	bool logs;     /* events go to the log as well: nobody would see them twice */
@@ -308,46 +309,6 @@ static void on_refused(void *owner, int err, const char *reason)
 
 static const struct dialer_events dialer_events = {on_request, on_published, on_moved, on_down, on_refused};
 
-/* The 128 bits that random names derive from, the same again for the same user on the same machine. */
-static void client_key(const struct conf_client *c, uint8_t key[16], struct log *log)
-{
-	char path[PATH_LEN];
-	int fd;
-	bool ok;
-
-	random_bytes(key, 16);
-	if (!c->state_dir)
-		return;
-	snprintf(path, sizeof(path), "%s", c->state_dir);
-	for (char *p = path + 1; *p; p++) { /* mkdir -p */
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		mkdir(path, 0700);
-		*p = '/';
-	}
-	mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/client.key", c->state_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		uint8_t kept[16];
-
-		ok = read(fd, kept, sizeof(kept)) == (ssize_t)sizeof(kept);
-		close(fd);
-		if (ok)
-			memcpy(key, kept, sizeof(kept));
-		if (ok)
-			return;
-	}
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ok = fd >= 0 && write(fd, key, 16) == 16;
-	if (fd >= 0)
-		close(fd);
-	if (!ok)
-		log_event(log, LOG_LEVEL_WARN, "state", KV_Z("file", path),
-		          KV_Z("error", "cannot be written: a random name will change at the next start"));
-}
-
 static struct wire_hello *make_hello(const struct conf_client *c, struct log *log)
 {
 	struct wire_hello *h = calloc(1, sizeof(*h));
@@ -359,7 +320,7 @@ static struct wire_hello *make_hello(const struct conf_client *c, struct log *lo
 		return NULL;
 	h->version = WIRE_VERSION;
 	snprintf(h->agent, sizeof(h->agent), "%s", AGENT);
-	client_key(c, h->client_key, log);
+	client_key(c->state_dir, h->client_key, log);
 	while (h->tunnel_count < HANDSHAKE_TUNNELS_MAX && (t = tunnels_wanted(c, h->tunnel_count, &name, port))) {
 		struct wire_tunnel *w = &h->tunnels[h->tunnel_count++];
 		char origin[CONF_ORIGIN_TEXT_MAX];
@@ -448,10 +409,12 @@ static void reload(struct client *c)
 
 	if (c->leaving)
 		return;
+	notify_manager(NOTIFY_RELOADING);
 	if (conf_client_reread(c->argc, c->argv, &fresh, &e) == 0)
 		w = work_new(c, &fresh, &e);
 	log_reopen(c->log);
 	log_reopen(c->trace);
+	notify_manager(NOTIFY_READY);
 	if (!w) {
 		log_event(c->log, LOG_LEVEL_ERROR, "reload.failed", KV_Z("error", e.text), KV_Z("kept", "the old configuration"));
 		return;
@@ -504,6 +467,7 @@ static void on_signal(void *arg, int signo)
 		loop_stop(c->loop);
 	} else {
 		c->leaving = true;
+		notify_manager(NOTIFY_STOPPING);
 		if (dialer_open(c->now->dialer))
 			say(c, "leaving when %u requests have ended; press again to leave at once", dialer_open(c->now->dialer));
 		log_event(events_of(c), LOG_LEVEL_INFO, "draining", KV_U64("requests", dialer_open(c->now->dialer)));
@@ -515,20 +479,35 @@ static void on_signal(void *arg, int signo)
 
 static int open_logs(struct client *c, const struct conf_client *conf)
 {
-	const struct log_options log = {.format = conf->log_format, .level = conf->log_level};
+	const struct log_options log = {.format = conf->log_format, .level = conf->log_level, .held = true};
 	const struct log_options trace = {
 		.path = conf->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = TRACE_MAX_BYTES,
-		.monotonic = true, .program = "adit", .keep = true, .no_file = !conf->trace,
+		.monotonic = true, .program = "adit", .keep = true, .no_file = !conf->trace, .held = true,
 	};
 
 	c->terminal = conf->log_format == LOG_FORMAT_TEXT && isatty(STDOUT_FILENO);
 	c->logs = !c->terminal || !isatty(STDERR_FILENO) || conf->log_level == LOG_LEVEL_DEBUG;
 	if (log_open(&c->log, &log) < 0)
-		return ADIT_ERR_SYS;
-	if (log_open(&c->trace, &trace) == 0)
-		return 0;
-	fprintf(stderr, "adit: cannot write to %s: %s\n", conf->trace ? conf->trace : "memory", strerror(errno));
-	return ADIT_ERR_SYS;
+		return ADIT_ERR_NOMEM;
+	return log_open(&c->trace, &trace);
+}
+
+/* With all that is needed at hand; what threads may do is settled before they start. */
+static int confine(struct client *c)
+{
+	struct guard_error e;
+	struct guard *g = confine_client(c->now->conf, &e);
+	int err = g ? log_start(c->trace) : ADIT_ERR_SYS;
+
+	if (!g)
+		fprintf(stderr, "adit: %s\n", e.text);
+	else if (err)
+		fprintf(stderr, "adit: cannot write to %s: %s\n", c->now->conf->trace, strerror(errno));
+	log_start(c->log);
+	if (!err)
+		guard_seal(g, events_of(c));
+	guard_free(&g);
+	return err;
 }
 
 static void tear_down(struct client *c)
@@ -542,6 +521,7 @@ static void tear_down(struct client *c)
 	}
 	work_free(&c->now);
 	timer_stop(&c->drain);
+	notify_watchdog_stop(&c->watchdog);
 	resolver_free(&c->resolver);
 	guesses_free(&c->guesses);
 	loop_settle(c->loop);
@@ -597,11 +577,15 @@ static int run(struct client *c, struct conf_client **conf)
 		fprintf(stderr, "adit: %s\n", e.text);
 		return EXIT_BAD_CONF;
 	}
+	if (confine(c) < 0)
+		return 1;
 	signal(SIGPIPE, SIG_IGN);
 	loop_signal(c->loop, SIGHUP, on_signal, c);
 	loop_signal(c->loop, SIGTERM, on_signal, c);
 	loop_signal(c->loop, SIGINT, on_signal, c);
 	loop_signal(c->loop, SIGUSR1, on_signal, c);
+	notify_manager(NOTIFY_READY); /* not only when published: a server that is down must not fail the service */
+	notify_watchdog_start(&c->watchdog, c->loop);
 	log_event(c->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION),
 	          KV_Z("server", c->now->conf->server), KV_I64("pid", getpid()));
 	loop_run(c->loop);

@@ -40,6 +40,7 @@
  *   origin/    adit's half towards the local server: origin_h1, origin_h2; tunnels says which origin it is
  *   doctor/    adit doctor: tries every step and carrier on the way to the server, and says what works
  *   watch/     adit trace: what --trace has written, told for people: record, source, merge, phrase, summary
+ *   guard/     what is given up once all is open: user, capabilities, files, system calls; confine.c: by which conf
  *   conf/      the one option table, files, flags            base/     buf, str, list, err, log, digest, clock
  */
 #include <errno.h>
@@ -54,6 +55,7 @@
 #include "base/err.h"
 #include "base/memory.h"
 #include "conf/conf.h"
+#include "confine.h"
 #include "edge/accept.h"
 #include "edge/admin.h"
 #include "edge/dev.h"
@@ -95,7 +97,9 @@ struct server {
 	struct handed handed;      /* at the start: sockets that others have opened */
 	struct takeover *takeover; /* at the start: the aditd that runs waits for our word */
 	struct drain drain;
+	struct notify_watchdog watchdog;
 	bool full, told_to_end;
+	bool confined; /* it has given up what it does not need any more */
 	char published[600];
 };
 
@@ -145,13 +149,16 @@ static int open_listener(struct server *s, struct listener **out, struct listene
                          void *arg, struct conf_error *e)
 {
 	struct handed_socket handed = handed_take(&s->handed, o->address);
+	bool given_up;
 	int err;
 
 	o->handed = &handed;
 	err = listener_open(out, s->loop, o, fn, arg);
+	given_up = err == ADIT_ERR_SYS && errno == EACCES && s->confined;
 	if (err)
-		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s", o->address,
-		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+		snprintf(e->text, sizeof(e->text), "cannot listen on %s: %s%s", o->address,
+		         err == ADIT_ERR_SYS ? strerror(errno) : err_text(err),
+		         given_up ? "; new ports below 1024 and new folders need a restart" : "");
 	else if (handed.fd >= 0)
 		log_event(s->log, LOG_LEVEL_INFO, "socket.taken", KV_Z("address", listener_address(*out)),
 		          KV_Z("from", handed.from));
@@ -436,27 +443,54 @@ static int replace_other(struct server *s, struct conf_error *e)
 
 /* ---- life */
 
+/* They start when the process is what it stays: a file that can be opened then can be opened at SIGHUP too. */
 static int open_logs(struct server *s, const struct conf_server *c)
 {
-	const struct log_options log = {.format = c->log_format, .level = c->log_level};
-	const struct log_options access = {.path = c->access_log, .format = c->log_format, .level = LOG_LEVEL_INFO};
+	const struct log_options log = {.format = c->log_format, .level = c->log_level, .held = true};
+	const struct log_options access = {
+		.path = c->access_log, .format = c->log_format, .level = LOG_LEVEL_INFO, .held = true,
+	};
 	const struct log_options trace = {
 		.path = c->trace, .format = LOG_FORMAT_JSON, .level = LOG_LEVEL_INFO, .max_bytes = TRACE_MAX_BYTES,
-		.monotonic = true, .program = "aditd", .keep = true, .no_file = !c->trace,
+		.monotonic = true, .program = "aditd", .keep = true, .no_file = !c->trace, .held = true,
 	};
-	const char *what = "standard error";
 	int err = log_open(&s->log, &log);
 
-	if (!err && c->access_log) {
-		what = c->access_log;
+	if (!err && c->access_log)
 		err = log_open(&s->access, &access);
-	}
+	return err ? err : log_open(&s->trace, &trace);
+}
+
+static int start_logs(struct server *s, struct conf_error *e)
+{
+	const char *path = s->conf->access_log;
+	int err = log_start(s->access);
+
 	if (!err) {
-		what = c->trace ? c->trace : "memory";
-		err = log_open(&s->trace, &trace);
+		path = s->conf->trace;
+		err = log_start(s->trace);
 	}
 	if (err)
-		fprintf(stderr, "aditd: cannot write to %s: %s\n", what, err == ADIT_ERR_SYS ? strerror(errno) : err_text(err));
+		snprintf(e->text, sizeof(e->text), "cannot write to %s: %s", path, strerror(errno));
+	log_start(s->log);
+	return err;
+}
+
+/* All is open: from here on it is nobody who could open more. */
+static int confine(struct server *s, struct conf_error *e)
+{
+	struct guard_error ge = {""};
+	struct guard *g = confine_server(s->conf, &ge);
+	int err = ADIT_ERR_SYS;
+
+	if (g)
+		err = start_logs(s, e);
+	else
+		snprintf(e->text, sizeof(e->text), "%s", ge.text);
+	if (!err)
+		guard_seal(g, s->log);
+	s->confined = g != NULL;
+	guard_free(&g);
 	return err;
 }
 
@@ -518,6 +552,7 @@ static void tear_down(struct server *s)
 	loop_settle(s->loop);
 	registry_free(&s->registry);
 	drain_stop(&s->drain);
+	notify_watchdog_stop(&s->watchdog);
 	loop_free(&s->loop);
 	tls_keylog_free(&s->keylog);
 	log_close(&s->access);
@@ -542,6 +577,8 @@ static int serve(struct server *s)
 	if (!err)
 		err = open_admin(s, &e);
 	if (!err)
+		err = confine(s, &e);
+	if (!err)
 		err = replace_other(s, &e);
 	if (err) {
 		log_event(s->log, LOG_LEVEL_ERROR, "start.failed", KV_Z("error", e.text));
@@ -557,6 +594,7 @@ static int serve(struct server *s)
 		dev_announce(s->conf, listener_address(s->entrances[0].listener));
 	log_event(s->log, LOG_LEVEL_INFO, "ready", KV_Z("published", s->published), KV_U64("tokens", s->conf->token_count));
 	notify_manager(s->conf->take_over ? NOTIFY_MAIN : NOTIFY_READY);
+	notify_watchdog_start(&s->watchdog, s->loop);
 	log_event(s->trace, LOG_LEVEL_INFO, "start", KV_Z("version", PACKAGE_VERSION), KV_Z("server", s->conf->domain),
 	          KV_I64("pid", getpid()));
 	loop_run(s->loop);

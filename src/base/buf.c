@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 
 struct chunk {
@@ -32,6 +33,13 @@ void buf_clear(struct buf *b)
 	while (b->head)
 		drop_head(b);
 	b->len = 0;
+}
+
+void buf_wipe(struct buf *b)
+{
+	for (struct chunk *c = b->head; c; c = c->next)
+		secret_wipe(c->data, c->end);
+	buf_clear(b);
 }
 
 static struct chunk *add_chunk(struct buf *b, size_t min)

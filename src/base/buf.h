@@ -25,6 +25,8 @@ void buf_init(struct buf *b);
 
 /** Frees what it holds; the buf is empty and usable afterwards. */
 void buf_clear(struct buf *b);
+/** The same, and overwrites what its chunks hold and held: of bytes that may have a secret among them. */
+void buf_wipe(struct buf *b);
 
 /** Copies `n` bytes to the tail. 0, or ADIT_ERR_NOMEM with nothing added. */
 int buf_add(struct buf *b, const void *p, size_t n);

@@ -46,7 +46,9 @@ struct log {
 	uint64_t max_bytes;
 	bool monotonic;
 	const char *program;
+	bool to_stdout;
 	bool no_file; /* and no thread, no ring */
+	bool held;    /* no file and no thread yet, but a ring */
 	pthread_t thread;
 	/* the writer's own */
 	int fd;
@@ -230,9 +232,9 @@ uint64_t log_dropped(const struct log *l)
 /* ---- the file; the writer's alone once the thread runs */
 
 /** A standard stream or the file by its name, in place of the one open now; 0 or an errno with nothing changed. */
-static int file_open(struct log *l, const char *stream)
+static int file_open(struct log *l)
 {
-	int fd = stream ? STDOUT_FILENO : STDERR_FILENO;
+	int fd = l->to_stdout ? STDOUT_FILENO : STDERR_FILENO;
 	struct stat st;
 
 	if (l->path)
@@ -257,7 +259,7 @@ static void file_result(struct log *l, const char *event, int err)
 static void file_reopen(struct log *l)
 {
 	if (l->path)
-		file_result(l, "log.reopen_failed", file_open(l, NULL));
+		file_result(l, "log.reopen_failed", file_open(l));
 }
 
 /** On failure the log goes on in the file it has, and this is tried again after another max_bytes. */
@@ -266,7 +268,7 @@ static void file_rotate(struct log *l)
 	int err = rename(l->path, l->path_old) == 0 || errno == ENOENT ? 0 : errno;
 
 	if (!err)
-		err = file_open(l, NULL);
+		err = file_open(l);
 	if (err)
 		l->size = 0;
 	file_result(l, "log.rotate_failed", err);
@@ -525,21 +527,37 @@ int log_open(struct log **out, const struct log_options *o)
 		free_log(l);
 		return ADIT_ERR_NOMEM;
 	}
-	err = l->no_file ? 0 : file_open(l, o->path);
-	if (!err && !l->no_file)
-		err = start_writer(l);
+	l->to_stdout = o->path != NULL; /* where there is no path of its own */
+	l->held = !l->no_file;
+	err = o->held ? 0 : log_start(l);
 	if (err) {
+		int keep = errno;
+
 		free_log(l);
-		errno = err;
-		return ADIT_ERR_SYS;
+		errno = keep;
+		return err;
 	}
 	*out = l;
 	return 0;
 }
 
+int log_start(struct log *l)
+{
+	int err;
+
+	if (!l || !l->held)
+		return 0;
+	err = file_open(l);
+	if (!err)
+		err = start_writer(l);
+	l->held = err != 0;
+	errno = err;
+	return err ? ADIT_ERR_SYS : 0;
+}
+
 void log_reopen(struct log *l)
 {
-	if (!l || l->no_file)
+	if (!l || l->no_file || l->held)
 		return;
 	pthread_mutex_lock(&l->lock);
 	l->reopen = true;
@@ -558,7 +576,7 @@ void log_close(struct log **l_)
 	if (!l)
 		return;
 	*l_ = NULL;
-	if (l->no_file) {
+	if (l->no_file || log_start(l) < 0) {
 		free_log(l);
 		return;
 	}

@@ -46,12 +46,18 @@ struct log_options {
 	const char *program;    /* also write it as "program": who says it, in lines that are merged later; NULL = not */
 	bool keep;              /* the last LOG_KEPT lines stay in memory as well, for log_dump */
 	bool no_file;           /* with keep: they go nowhere else; no thread is started */
+	bool held;              /* records wait in the ring, without file and thread, until log_start */
 };
 
 /** Opens and starts the writer thread. `*out` is NULL after an error: ADIT_ERR_SYS (errno says why), ADIT_ERR_NOMEM. */
 int log_open(struct log **out, const struct log_options *o);
 
-/** Writes what waits (at most a second long), ends the thread, frees. A null log is fine here and below. */
+/** The same for one that was held: a thread has the rights that its process has at this moment, and so has the file.
+ *  0 also when it runs already; ADIT_ERR_SYS (errno says why): it stays held. */
+int log_start(struct log *l);
+
+/** Writes what waits (at most a second long; one that is held starts for it), ends the thread, frees. A null log is
+ *  fine here and below. */
 void log_close(struct log **l);
 
 /** Asks the writer to reopen its file by path (after rotation, SIGHUP). */

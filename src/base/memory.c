@@ -1,5 +1,8 @@
 #include "base/memory.h"
 #include <stdlib.h> /* defines __GLIBC__ */
+#include <string.h>
+
+#include "base/digest.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -18,4 +21,25 @@ void memory_tune(void)
 	mallopt(M_TOP_PAD, GROW_BYTES);
 	mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
 #endif
+}
+
+void *memory_grow_wiped(void *p, size_t used, size_t size)
+{
+	void *more = malloc(size);
+
+	if (!more || !p)
+		return more;
+	memcpy(more, p, used);
+	secret_wipe(p, used);
+	free(p);
+	return more;
+}
+
+void memory_free_wiped(void *p)
+{
+#ifdef __GLIBC__
+	if (p)
+		secret_wipe(p, malloc_usable_size(p));
+#endif
+	free(p);
 }

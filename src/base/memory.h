@@ -1,8 +1,11 @@
-/* memory: how the process treats the allocator.
- * Layer base; the mains call it once, before anything else.
+/* memory: how the process treats the allocator, and memory that held secrets.
+ * Layer base; the mains call memory_tune once, before anything else.
+ * Invariant: nothing that was in a block is left in memory after memory_grow_wiped and memory_free_wiped.
  */
 #ifndef ADIT_BASE_MEMORY_H
 #define ADIT_BASE_MEMORY_H
+
+#include <stddef.h>
 
 /**
  * Keeps a few MiB of freed heap instead of giving it back to the kernel at once: buffers of 4 to 64 KiB come and go
@@ -10,5 +13,10 @@
  * C library has no such knobs.
  */
 void memory_tune(void);
+
+/** As realloc to a larger `size`, of a block of which `used` bytes mean something. NULL: out of memory, `p` stays. */
+void *memory_grow_wiped(void *p, size_t used, size_t size);
+/** Overwrites the whole block, however much of it the allocator gave (where it tells), and frees it. NULL is fine. */
+void memory_free_wiped(void *p);
 
 #endif

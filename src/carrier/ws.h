@@ -22,6 +22,9 @@ enum ws_side {
 /** Pings of the peer answered at a time; only the latest matters. */
 #define WS_PONGS_MAX 1
 
+/** Control frames and empty messages in a row: a link speaks every few seconds, an ingress pings less often. */
+#define WS_EMPTY_MAX 1000
+
 /** Takes over `*lower` (and nulls it) right after the handshake; `rest` (may be NULL) was received behind it and is
  *  emptied. finish sends Close(1000) and half-closes; a received Close reads as ADIT_ERR_EOF. NULL: out of memory,
  *  `*lower` stays the caller's. */

@@ -59,6 +59,7 @@ struct ws {
 	bool fragmented;         /* between the first and the last frame of a message */
 	uint8_t control[WS_CONTROL_MAX];
 	size_t control_n;
+	unsigned empty;          /* frames since the last one with payload */
 };
 
 static inline struct ws *ws_of(const struct stream *s)

@@ -177,9 +177,12 @@ static void take_payload(struct ws *w, const struct wslay_frame_iocb *io)
 		w->to += io->data_length;
 	if (w->left)
 		return;
+	w->empty = control || !w->in_off ? w->empty + 1 : 0;
 	ws_next_frame(w);
 	if (control)
 		on_control(w, io->opcode);
+	if (w->empty > WS_EMPTY_MAX)
+		violation(w, WSLAY_CODE_POLICY_VIOLATION, "WebSocket frames without end that bring nothing");
 }
 
 size_t ws_unframe(struct ws *w, uint8_t *p, size_t n)

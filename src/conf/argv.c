@@ -377,9 +377,10 @@ static enum conf_action answer(const struct conf_args *a, FILE *to, struct conf_
 
 /* ---- the two programs */
 
-enum conf_action conf_server_call(FILE *to, int argc, char **argv, struct conf_server **out, struct conf_error *e)
+static enum conf_action server_call(FILE *to, bool again, int argc, char **argv, struct conf_server **out,
+                                    struct conf_error *e)
 {
-	struct conf_args a = {.program = "aditd", .server = true};
+	struct conf_args a = {.program = "aditd", .server = true, .again = again};
 	enum conf_action action = CONF_FAILED;
 
 	*out = NULL;
@@ -397,6 +398,11 @@ enum conf_action conf_server_call(FILE *to, int argc, char **argv, struct conf_s
 	return action;
 }
 
+enum conf_action conf_server_call(FILE *to, int argc, char **argv, struct conf_server **out, struct conf_error *e)
+{
+	return server_call(to, false, argc, argv, out, e);
+}
+
 enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **out, struct conf_error *e)
 {
 	return conf_server_call(stdout, argc, argv, out, e);
@@ -404,7 +410,7 @@ enum conf_action conf_server_argv(int argc, char **argv, struct conf_server **ou
 
 int conf_server_reread(int argc, char **argv, struct conf_server **out, struct conf_error *e)
 {
-	return conf_server_argv(argc, argv, out, e) == CONF_RUN ? 0 : ADIT_ERR_CONFIG;
+	return server_call(stdout, true, argc, argv, out, e) == CONF_RUN ? 0 : ADIT_ERR_CONFIG;
 }
 
 enum conf_action conf_client_call(FILE *to, int argc, char **argv, struct conf_client **out, struct conf_error *e)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/digest.h"
 #include "base/log.h"
@@ -50,6 +51,17 @@ struct conf_token {
 	struct conf_rules *rules; /* for visitors of what it publishes; NULL = none */
 };
 
+/** Whom to become; looked up at the start only. */
+struct conf_user {
+	char *name, *group;   /* NULL: nobody else; the user's own and those it is a member of */
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;        /* the supplementary ones */
+	size_t group_count;
+};
+
+enum conf_sandbox { CONF_SANDBOX_OFF, CONF_SANDBOX_ON };
+
 /** aditd.yaml */
 struct conf_server {
 	char *domain;         /* lower case, no dot at either end */
@@ -73,6 +85,8 @@ struct conf_server {
 	unsigned drain_seconds;     /* 30, 0..3600 */
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned max_visitors;      /* 10000: visitor connections at once */
+	struct conf_user user;
+	enum conf_sandbox sandbox;
 	bool take_over;       /* the sockets of the aditd that listens on `admin`, which is unix: then */
 	bool dev;
 	char *dev_dir;        /* with dev: the folder for its files; NULL = the main makes a fresh private one */
@@ -133,6 +147,7 @@ struct conf_client {
 	char *server_name;    /* TLS and Host name; defaults to server_host */
 	char *ca;             /* PEM path, NULL = the system's */
 	char *client_certificate, *client_key; /* PEM paths, both or neither */
+	enum conf_sandbox sandbox;
 	char *token_file;     /* NULL: the environment's ADIT_TOKEN */
 	char *token;          /* read from either; wiped by conf_client_free */
 	char warning[160];    /* something to log that is no error (others can read the token file); "" = nothing */
@@ -189,6 +204,19 @@ void conf_server_free(struct conf_server **c);
 enum conf_action conf_client_argv(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 int conf_client_reread(int argc, char **argv, struct conf_client **out, struct conf_error *e);
 void conf_client_free(struct conf_client **c);
+
+/** What a configuration's files are for. */
+enum conf_file {
+	CONF_FILE_READ,   /* read at the start and at SIGHUP */
+	CONF_FILE_LOG,    /* appended to, reopened, rotated */
+	CONF_FILE_SOCKET, /* a listener's, made and removed */
+	CONF_FILE_FOLDER, /* a folder whose files are read, written and replaced */
+};
+
+/** Calls `fn` for each file that the configuration names, and for the one it was read from. Paths are borrowed. */
+typedef void conf_file_fn(void *arg, const char *path, enum conf_file use);
+void conf_server_files(const struct conf_server *c, conf_file_fn *fn, void *arg);
+void conf_client_files(const struct conf_client *c, conf_file_fn *fn, void *arg);
 
 /** The origin as people read it and as random names derive from it, however it was written: "http://127.0.0.1:3000".
  *  Longer ones are cut. */

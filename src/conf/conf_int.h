@@ -213,6 +213,7 @@ struct conf_args {
 	const char *files[CONF_TRACES_MAX]; /* trace */
 	size_t file_count;
 	const char *given[OPT_COUNT];   /* what flags were given, by row; NULL = not */
+	bool again;                     /* SIGHUP: what is settled at the start is not looked up anew */
 	struct conf_call call;
 };
 
@@ -225,6 +226,9 @@ int conf_args_apply(const struct conf_args *a, enum opt_section section, void *b
 int conf_args_required(const struct conf_args *a, const struct conf_source *s, enum opt_section section,
                        const void *base, struct conf_error *e);
 void conf_args_clear(struct conf_args *a);
+
+/** conf_user.c: looks up who that is. `runs`: the program will have to become it, and not just check the file. */
+int conf_find_user(struct conf_user *u, const struct conf_source *s, bool runs, struct conf_error *e);
 
 int conf_server_build(const struct conf_args *a, struct conf_server **out, struct conf_error *e);
 int conf_client_build(const struct conf_args *a, struct conf_client **out, struct conf_error *e);

@@ -247,6 +247,9 @@ void conf_server_free(struct conf_server **c)
 	free(s->tcp_address);
 	free(s->trusted_proxies);
 	free(s->domain);
+	free(s->user.name);
+	free(s->user.group);
+	free(s->user.groups);
 	free(s->admin);
 	free(s->public_url);
 	free(s->access_log);

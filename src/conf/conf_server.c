@@ -165,6 +165,8 @@ static int from_file(const struct conf_args *a, struct conf_server *c, struct co
 		r = check_certificates(&k);
 	if (!r)
 		r = check_tokens(&k);
+	if (!r && !a->again)
+		r = conf_find_user(&c->user, source, !a->call.check_config, e);
 	conf_source_close(&source);
 	return r;
 }

@@ -165,6 +165,7 @@ static void on_request(struct edge *e, const struct visit *v, struct head *h, bo
 			return;
 		}
 	}
+	tls_hide(v->stream, false);
 	to_tunnel(e, v, h, bodyless, name, trusted);
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "edge/edge_h1_int.h"
 
@@ -76,7 +77,7 @@ static void release(void *arg)
 	struct edge_h1 *c = arg;
 
 	h1_free(&c->parser);
-	buf_clear(&c->in);
+	buf_wipe(&c->in);
 	buf_clear(&c->out);
 	free(c);
 }
@@ -122,7 +123,7 @@ void edge_h1_linger(struct edge_h1 *c)
 {
 	half_abort(&c->half, ADIT_ERR_ENOUGH);
 	if (!c->feeding) /* else it may be what the parser reads right now */
-		buf_clear(&c->in);
+		buf_wipe(&c->in);
 	edge_h1_go(c, H1C_LINGER);
 	stream_pause(c->stream, false);
 	edge_h1_post_flush(c);
@@ -216,6 +217,7 @@ static size_t may_feed(const struct edge_h1 *c, size_t n)
 {
 	switch (c->state) {
 	case H1C_IDLE:
+		return edge_h1_unread(c) ? 0 : n;
 	case H1C_HEAD:
 		return n;
 	case H1C_EXCHANGE:
@@ -292,6 +294,16 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 		return;
 	}
 	stream_pause(c->stream, true);
+	if (c->state == H1C_IDLE) /* what came before it is answered already */
+		task_post(c->loop, &c->resume);
+}
+
+/* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it. */
+static void forget(struct edge_h1 *c, void *p, size_t n)
+{
+	if (c->secret || c->state == H1C_HEAD)
+		secret_wipe(p, n);
+	c->secret = false;
 }
 
 /* Feeds what was held back. */
@@ -305,8 +317,9 @@ static void feed_held(void *arg)
 		size_t n = feed(c, v.iov_base, v.iov_len);
 
 		settle_end(c);
+		forget(c, v.iov_base, n);
 		if (c->state == H1C_LINGER)
-			buf_clear(&c->in);
+			buf_wipe(&c->in);
 		if (c->state == H1C_LINGER || c->state == H1C_CLOSED)
 			return;
 		buf_drop(&c->in, n);
@@ -346,6 +359,7 @@ static void on_readable(void *owner)
 
 		settle_end(c);
 		hold(c, block + done, (size_t)n - done);
+		forget(c, block, (size_t)n);
 		if (c->state != H1C_CLOSED)
 			edge_h1_watch(c, counts(c));
 	} else if (n > 0) {
@@ -473,6 +487,11 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
 void edge_h1_carry(struct edge_h1 *c)
 {
 	c->carries = true;
+}
+
+void edge_h1_secret(struct edge_h1 *c)
+{
+	c->secret = true;
 }
 
 void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)

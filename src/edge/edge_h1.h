@@ -1,7 +1,7 @@
 /* edge_h1: one HTTP/1.1 connection to us: reads requests, is the asking half of their exchanges, writes responses.
  * Layer edge. The edge owns visitors' connections, admin its own.
- * Invariants: one exchange at a time, in order (pipelined requests wait unread); at most EDGE_H1_BUFFER body bytes and
- * one socket read are held each way; a response that was cut is never made to look complete.
+ * Invariants: one exchange at a time, in order (pipelined requests wait unread); at most EDGE_H1_BUFFER body bytes of
+ * one exchange and as much of those before it, and one socket read are held each way; a response that was cut is never made to look complete.
  *
  *              first byte            head complete              request and response ended
  *     IDLE ──────────────► HEAD ──────────────────► EXCHANGE ──────────────────────────────► IDLE | LINGER
@@ -71,6 +71,8 @@ void edge_h1_drain(struct edge_h1 *c, enum edge_drain how);
 bool edge_h1_may_ask(const struct edge_h1 *c);
 /** From within `request`: the request is one of a carrier's that has many. */
 void edge_h1_carry(struct edge_h1 *c);
+/** From within `request`: its head holds a secret, so the bytes it came in are overwritten once they are read. */
+void edge_h1_secret(struct edge_h1 *c);
 /** Since when it has no request, on the loop's clock; 0 when it has one, or its last answer is not written. */
 uint64_t edge_h1_idle_since(const struct edge_h1 *c);
 /** Ends one that has no request; `closed` is called. */

@@ -48,6 +48,7 @@ struct edge_h1 {
 	bool close_after;     /* no request after this one */
 	bool cut;             /* when `out` is written, close without a proper end */
 	enum edge_drain draining;
+	bool secret;          /* what is being read holds one */
 	bool carries;         /* its last request was one of a live carrier's */
 	/* time */
 	struct timer timer;
@@ -67,6 +68,13 @@ extern const struct half_ops edge_h1_ops;
 static inline struct edge_h1 *edge_h1_of_half(struct half *h)
 {
 	return container_of(h, struct edge_h1, half);
+}
+
+/** Answers wait that he does not read: the next request is not looked at. Whoever sends many requests ahead would else
+ *  make us keep all that he asks for. */
+static inline bool edge_h1_unread(const struct edge_h1 *c)
+{
+	return c->out.len >= EDGE_H1_BUFFER;
 }
 
 /* ---- edge_h1.c */

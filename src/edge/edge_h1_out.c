@@ -61,6 +61,8 @@ void edge_h1_flush(void *arg)
 		if (c->state == H1C_CLOSED)
 			return;
 	}
+	if (c->state == H1C_IDLE && c->in.len && !edge_h1_unread(c))
+		task_post(c->loop, &c->resume);
 	if (!c->out.len)
 		written(c);
 	if (c->state != H1C_CLOSED)

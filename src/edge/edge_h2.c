@@ -158,6 +158,8 @@ static void linger(struct edge_h2 *c)
 static void fail(struct edge_h2 *c)
 {
 	c->failed = true;
+	if (c->pump.failed == ADIT_ERR_FLOOD && c->events->refused)
+		c->events->refused(c->owner, c, c->pump.failed);
 	await(c, H2C_LINGER); /* that long it may take to write our last word, too */
 	h2_abort_all(c->h2, ADIT_ERR_ABANDONED);
 }

@@ -76,6 +76,8 @@ static void arrived(void *arg, struct stream *s, struct buf *lead, struct buf *r
 	struct arrival *a = arg;
 	struct stream *framed = NULL;
 
+	if (s)
+		tls_hide(s, false);
 	if (s && a->kind == CARRIER_WS) {
 		if (!rest->len && send_now(s, lead)) /* nobody speaks before the 101 has arrived */
 			framed = ws_new(&s, WS_ANSWERED, rest);
@@ -145,6 +147,7 @@ static void switch_stream(const struct endpoint *e, const struct visit *v, const
 
 	if (!bytes)
 		return;
+	tls_hide(v->stream, false);
 	head_init(&h);
 	h.status = 101;
 	h.length = HEAD_LENGTH_UNKNOWN;
@@ -258,7 +261,7 @@ static bool has_room(const struct endpoint *e, const struct visit *v, const stru
 }
 
 /* A wrong token is a guess; a right one is taken whatever was guessed before, and does not come here. */
-static void refuse_stranger(const struct endpoint *e, const struct visit *v, const struct head *h)
+static void refuse_stranger(const struct endpoint *e, const struct visit *v, const struct head *h, bool guess)
 {
 	const struct forward_visitor from = {
 		str_of(v->stream->peer.ip), v->stream->tls, conf_trusts(e->conf, v->stream->peer.ip),
@@ -268,7 +271,7 @@ static void refuse_stranger(const struct endpoint *e, const struct visit *v, con
 	char seconds[STR_U64_MAX];
 	unsigned wait_s = 0;
 
-	if (carrier_bearer(h).n)
+	if (guess)
 		wait_s = guesses_wrong(e->guesses, guess_source_of(known ? &address : NULL), loop_ms(e->loop));
 	if (wait_s)
 		answer(e, v, 429, "too many wrong tokens came from there", str_of_u64(wait_s, seconds).p);
@@ -284,10 +287,25 @@ void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const
 	probe_table_init(&e->probes, l);
 }
 
+/* Judges the bearer token, and leaves nothing of it in memory. `*guess`: it is a wrong one, and not none. */
+static const struct conf_token *take_token(const struct endpoint *e, const struct visit *v, struct head *h, bool *guess)
+{
+	const struct str bearer = carrier_bearer(h);
+	const struct conf_token *t = auth_token(e->conf, bearer);
+
+	*guess = !t && bearer.n;
+	fields_forget(&h->fields, STR("authorization"));
+	tls_hide(v->stream, true); /* the next poll brings it again */
+	if (v->h1)
+		edge_h1_secret(v->h1);
+	return t;
+}
+
 void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 {
 	struct arrival a = {.acceptor = e->acceptor};
-	const struct conf_token *t = auth_token(e->conf, carrier_bearer(h));
+	bool guess;
+	const struct conf_token *t = take_token(e, v, h, &guess);
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
 	char misfit[CARRIER_DETAIL_MAX + 1];
 
@@ -299,7 +317,7 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		a.probes = &e->probes;
 	}
 	if (!t) {
-		refuse_stranger(e, v, h);
+		refuse_stranger(e, v, h, guess);
 	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
 		answer(e, v, 426, misfit, NULL);
 	} else if (a.kind == CARRIER_NONE) {

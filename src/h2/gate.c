@@ -251,7 +251,10 @@ static size_t take_header(struct h2 *h, const uint8_t *p, size_t n, bool *on, in
 	g->at = 0;
 	g->way = GATE_PASS;
 	g->blank = SIZE_MAX;
-	judge(h);
+	if (h2_calm_frame(h))
+		judge(h);
+	else
+		h2_calm_end(h);
 	*on = !g->shut;
 	if (*on && g->way == GATE_PASS && at_once && g->blank == SIZE_MAX && type_of(g) != NGHTTP2_SETTINGS) {
 		g->at = g->length < n - part ? g->length : n - part;
@@ -307,6 +310,10 @@ bool h2_gate_recv(struct h2 *h, const uint8_t *p, size_t n, int *err)
 		}
 		p += part;
 		n -= part;
+	}
+	if (on && !h2_calm_queue(h)) {
+		h2_calm_end(h);
+		on = false;
 	}
 	return on;
 }

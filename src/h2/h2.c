@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "base/err.h"
+#include "base/memory.h"
 #include "h2/h2_int.h"
 
 /** Resets of streams by a tunnel's other end that its session takes at once, and each second: visitors who cancel. */
@@ -26,6 +27,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
+	h->calm.block = 0;
 	if (s) {
 		head_reset(&s->head);
 		s->head.length = HEAD_LENGTH_UNKNOWN;
@@ -48,12 +50,19 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
-	struct h2_stream *s = find(arg, frame->hd.stream_id);
+	struct h2 *h = arg;
+	struct h2_stream *s = find(h, frame->hd.stream_id);
 	struct str n = {(const char *)name, name_len}, v = {(const char *)value, value_len};
 	int err;
 
 	(void)session;
 	(void)flags;
+	if (!h2_calm_field(h, name_len, value_len)) {
+		h->calmed = true;
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
+	if (str_eq(n, STR("authorization")))
+		h->secret_got = h->secret_held = true;
 	if (!s || s->head_bad)
 		return 0;
 	err = h2_heads_take(&s->head, n, v);
@@ -170,6 +179,11 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *a
 
 /* ---- nghttp2's callbacks: we speak */
 
+static int why_ended(const struct h2 *h)
+{
+	return h->calmed ? ADIT_ERR_FLOOD : ADIT_ERR_PROTO;
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	struct h2 *h = arg;
@@ -177,9 +191,11 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
 	(void)session;
+	if (frame->hd.type == NGHTTP2_RST_STREAM)
+		h2_calm_reset(h, s != NULL, frame->rst_stream.error_code);
 	/* nghttp2 has found a fault that ends the connection, and hears nothing any more */
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-		h->error = ADIT_ERR_PROTO;
+		h->error = why_ended(h);
 	if (s && frame->hd.type == NGHTTP2_HEADERS)
 		h2_stream_ready(s); /* only now has a request's stream a window */
 	if (s && end && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
@@ -210,10 +226,11 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	struct h2 *h = arg;
 	struct h2_stream *s = source->ptr;
 
-	(void)session;
 	(void)frame;
 	if (h->rest_len || h->out_room < H2_FRAME_HEADER + n)
 		return NGHTTP2_ERR_WOULDBLOCK;
+	if (h->gated)
+		h2_calm_data(h, n, nghttp2_session_get_stream_remote_window_size(session, s->id) - (int32_t)n);
 	memcpy(h->out, header, H2_FRAME_HEADER);
 	buf_take(&s->out, h->out + H2_FRAME_HEADER, n);
 	h->out += H2_FRAME_HEADER + n;
@@ -270,14 +287,21 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n)
 
 	if (h->error)
 		return h->error;
+	h->secret_got = false;
 	if (!feed(h, p, n, &err)) {
-		h->error = err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_PROTO;
+		h->calmed = h->calmed || err == NGHTTP2_ERR_FLOODED;
+		h->error = err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : why_ended(h);
 		if (err && h->gated)
 			nghttp2_session_terminate_session(h->session, code_of_fatal(err));
 	}
 	h2_wake(h);
 	settle(h);
 	return h->error;
+}
+
+bool h2_got_secret(const struct h2 *h)
+{
+	return h->secret_got;
 }
 
 static void put(struct h2 *h)
@@ -360,8 +384,39 @@ static int make_callbacks(nghttp2_session_callbacks **out)
 	return 0;
 }
 
+/* nghttp2's memory is the allocator's, but for what it frees once a secret has come: that may have held it, decoded.
+ * Where the peer puts it into the HPACK table it stays there until it is crowded out, or the connection ends. */
+static void *h2_malloc(size_t n, void *arg)
+{
+	(void)arg;
+	return malloc(n);
+}
+
+static void h2_free_wiped(void *p, void *arg)
+{
+	const struct h2 *h = arg;
+
+	if (h->secret_held)
+		memory_free_wiped(p);
+	else
+		free(p);
+}
+
+static void *h2_calloc(size_t n, size_t size, void *arg)
+{
+	(void)arg;
+	return calloc(n, size);
+}
+
+static void *h2_realloc(void *p, size_t n, void *arg)
+{
+	(void)arg;
+	return realloc(p, n);
+}
+
 static int make_session(struct h2 *h)
 {
+	nghttp2_mem memory = {h, h2_malloc, h2_free_wiped, h2_calloc, h2_realloc};
 	nghttp2_session_callbacks *c;
 	nghttp2_option *o;
 	int err;
@@ -377,12 +432,13 @@ static int make_session(struct h2 *h)
 	nghttp2_option_set_peer_max_concurrent_streams(o, H2_STREAMS_MAX);
 	nghttp2_option_set_max_deflate_dynamic_table_size(o, H2_HEADER_TABLE);
 #ifdef HAVE_NGHTTP2_OPTION_SET_STREAM_RESET_RATE_LIMIT
-	/* the guard against rapid resets would end the tunnel at the 1001st visitor who cancels; the edge limits them */
-	if (h->tunnel)
+	/* the guard against rapid resets would end the tunnel at the 1001st visitor who cancels; the edge limits them, by
+	 * h2/calm.h, which also counts the resets that are ours */
+	if (h->tunnel || h->gated)
 		nghttp2_option_set_stream_reset_rate_limit(o, TUNNEL_RESET_BURST, TUNNEL_RESET_RATE);
 #endif
-	err = h->role == H2_ASKING ? nghttp2_session_client_new2(&h->session, c, h, o)
-	                           : nghttp2_session_server_new2(&h->session, c, h, o);
+	err = h->role == H2_ASKING ? nghttp2_session_client_new3(&h->session, c, h, o, &memory)
+	                           : nghttp2_session_server_new3(&h->session, c, h, o, &memory);
 	nghttp2_option_del(o);
 	nghttp2_session_callbacks_del(c);
 	return err ? ADIT_ERR_NOMEM : 0;

@@ -28,6 +28,9 @@
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
+/** The share of a stream that begins among many of a stranger's is of this, at least one quantum: 128 that are not
+ *  read cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
+#define H2_SEND_STRANGER (2u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
 /** HPACK table: larger ones hold more of many visitors' fields than they save. */
@@ -76,9 +79,11 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 /** Aborts what is open with `err` and frees it. */
 void h2_free(struct h2 **h, int err);
 
-/** Bytes from the far end. 0, ADIT_ERR_PROTO (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM. After an error the
- *  connection is of no further use: its streams get nowhere until h2_free. */
+/** Bytes from the far end. 0, ADIT_ERR_PROTO or ADIT_ERR_FLOOD (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM.
+ *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
+/** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
+bool h2_got_secret(const struct h2 *h);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "h2/calm.h"
 #include "h2/gate.h"
 #include "h2/h2.h"
 #include "h2/sched.h"
@@ -16,6 +17,8 @@
 #define H2_SRTT_UNKNOWN_US 50000
 /** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
 #define H2_PSEUDO_MAX 8
+/** What a field counts besides its text, RFC 9113 section 6.5.2. */
+#define H2_FIELD_OVERHEAD 32
 
 struct h2 {
 	nghttp2_session *session;
@@ -26,6 +29,8 @@ struct h2 {
 	bool tunnel;
 	bool gated;          /* the far end is a stranger: `gate` looks at its frames first */
 	struct h2_gate gate;
+	struct calm calm;
+	bool calmed;         /* it was ended for too much of something */
 	struct budget *budget;
 	struct sched sched;
 	struct list streams;
@@ -35,6 +40,8 @@ struct h2 {
 	bool idle_due;       /* the last stream has ended, the owner is to be told */
 	int error;           /* why the connection is of no further use, 0 = it is */
 	bool settings_got;
+	bool secret_got;     /* in what h2_recv is given */
+	bool secret_held;    /* ever: what nghttp2 frees may have been it */
 	uint32_t streams_max, window;
 	uint64_t now_us;
 	uint32_t srtt_us;

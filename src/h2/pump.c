@@ -1,6 +1,7 @@
 #include "h2/pump.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/err.h"
 
 /** Pieces of one gathered write. */
@@ -61,6 +62,13 @@ static void end(struct h2_pump *p, int err)
 	p->events->ended(p->owner, p->unwritable ? p->unwritable : err, detail);
 }
 
+static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
+{
+	h2_pump_take(p, block, n);
+	if (h2_got_secret(p->h2))
+		secret_wipe(block, n);
+}
+
 /* True when there is no more to read now. */
 static bool read_some(struct h2_pump *p)
 {
@@ -76,7 +84,7 @@ static bool read_some(struct h2_pump *p)
 		if (n < 0)
 			end(p, (int)n);
 		else if (!p->quiet && !p->failed) /* else a RST, for what nobody has read, could destroy our last word */
-			h2_pump_take(p, block, (size_t)n);
+			take_block(p, block, (size_t)n);
 		done += n > 0 ? (size_t)n : 0;
 	}
 	loop_return(l, block);

@@ -160,6 +160,16 @@ static bool is_raw(const struct head *h)
 	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 }
 
+/* A stranger may have 128 streams, and read none of them. */
+static size_t send_buffer(const struct h2 *h)
+{
+	size_t share = H2_SEND_STRANGER / (h->open ? h->open : 1);
+
+	if (!h->gated || share > H2_SEND_BUFFER)
+		return H2_SEND_BUFFER;
+	return share < H2_QUANTUM ? H2_QUANTUM : share;
+}
+
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
@@ -193,8 +203,9 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		return;
 	s->out_started = body != NULL;
 	s->out_done = body == NULL;
-	if (body)
-		half_credit(&s->half, H2_SEND_BUFFER);
+	/* what comes behind an upgrade is held until it is accepted: h2_stream_block */
+	if (body && (s->raw || !s->upgrade || s->h2->role == H2_ANSWERING))
+		half_credit(&s->half, send_buffer(s->h2));
 	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
 		refuse_upgrade(s);
 }
@@ -449,6 +460,7 @@ static int upgrade_status(struct head *h, bool tunnel)
 void h2_stream_block(struct h2_stream *s, bool end)
 {
 	struct head *h = &s->head;
+	bool accepted;
 
 	if (s->got_final) { /* trailers */
 		if (!s->h2->tunnel)
@@ -466,7 +478,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 			return;
 		}
 		s->got_final = h->status == 101 || h->status >= 200;
+		accepted = h->status == 101 && !s->raw;
 		half_head(&s->half, h, end);
+		if (accepted && !s->closed)
+			half_credit(&s->half, send_buffer(s->h2));
 		return;
 	}
 	s->got_final = true;

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/err.h"
+#include "base/memory.h"
 
 /* ---- text that comes in parts */
 
@@ -18,7 +20,7 @@ static int piece_own(struct h1_piece *x, size_t n)
 	if (cap != x->cap) {
 		bool collected = x->s.p == x->own;
 
-		own = realloc(x->own, cap);
+		own = memory_grow_wiped(x->own, collected ? x->s.n : 0, cap);
 		if (!own)
 			return ADIT_ERR_NOMEM;
 		if (collected)
@@ -56,6 +58,8 @@ static int piece_keep(struct h1_piece *x)
 
 static void piece_clear(struct h1_piece *x)
 {
+	if (x->s.n && x->s.p == x->own)
+		secret_wipe(x->own, x->s.n); /* it may have been an Authorization */
 	x->s = (struct str){"", 0};
 }
 
@@ -227,6 +231,7 @@ int h1_feed(struct h1_parser *p, const char *s, size_t n)
 
 static void piece_free(struct h1_piece *x)
 {
+	piece_clear(x);
 	free(x->own);
 	x->own = NULL;
 	x->cap = 0;

@@ -13,6 +13,10 @@
 #define H1_INTERIM_MAX 16
 /** Members of a message's Connection fields. Each is looked up among the fields: it bounds that product. */
 #define H1_CONNECTION_OPTIONS_MAX 32
+/** Chunk extensions of one message: so many bytes, and so many more for each byte of its chunks. Nobody reads them, and
+ *  a byte of body could cost 256 of them. */
+#define H1_EXTENSIONS_FREE 8192
+#define H1_EXTENSIONS_RATIO 16
 /** Digits of a chunk's size: 64 bits. */
 #define H1_CHUNK_DIGITS_MAX 16
 /** Memory for text cut by the end of input that an idle parser keeps. */
@@ -85,6 +89,7 @@ struct h1_parser {
 	bool absolute;     /* the target named the authority */
 	unsigned hosts, lengths, codings, options, counted;
 	uint64_t left;     /* body or chunk bytes to come */
+	uint64_t extensions, chunked; /* bytes of chunk extensions so far, and of chunks */
 
 	unsigned interim;  /* 1xx heads so far */
 	bool was_head, was_connect;

@@ -166,7 +166,7 @@ static void begin_head(struct h1_parser *p)
 	p->spaces = 0;
 	p->absolute = false;
 	p->hosts = p->lengths = p->codings = p->options = 0;
-	p->left = 0;
+	p->left = p->extensions = p->chunked = 0;
 }
 
 /* RFC 9112 section 2.2: one empty line before a request line is forgiven. */
@@ -262,6 +262,15 @@ static size_t take_digits(struct h1_parser *p, const char *s, size_t n, enum lin
 	return at;
 }
 
+/* Short chunks are slow, but they are somebody's; extensions are nobody's. */
+static bool extensions_ok(struct h1_parser *p)
+{
+	p->extensions += p->bytes - 2; /* its line end */
+	p->chunked += p->left < INT64_MAX - p->chunked ? p->left : INT64_MAX - p->chunked;
+	return p->extensions <= H1_EXTENSIONS_FREE ||
+	       (p->extensions - H1_EXTENSIONS_FREE) / H1_EXTENSIONS_RATIO <= p->chunked;
+}
+
 /* RFC 9112 section 7.1: size and extensions; the latter are bounded and dropped (section 7.1.1). */
 static int step_chunk_line(struct h1_parser *p, const char *s, size_t n, size_t *took)
 {
@@ -294,6 +303,8 @@ static int step_chunk_line(struct h1_parser *p, const char *s, size_t n, size_t 
 		                                    : h1_fail(p, ADIT_ERR_BAD_REQUEST, "chunk extension too long");
 	if (!p->complete || p->left > INT64_MAX)
 		return h1_fail(p, ADIT_ERR_BAD_REQUEST, "chunk size too large");
+	if (!extensions_ok(p))
+		return h1_fail(p, ADIT_ERR_BAD_REQUEST, "more chunk extensions than chunks");
 	p->state = p->left ? H1_CHUNK_DATA : H1_TRAILERS;
 	begin_section(p, 1);
 	return 0;

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/err.h"
+#include "base/memory.h"
 
 /* A browser's head is 600 to 1500 bytes and about 20 fields: one growth at most. */
 #define BLOCK_FIRST 1024
@@ -14,17 +16,20 @@ void fields_init(struct fields *f)
 	memset(f, 0, sizeof(*f));
 }
 
+/* Cookies and tokens come by here: nothing of a message outlives it. */
+void fields_reset(struct fields *f)
+{
+	secret_wipe(f->block, f->used);
+	f->n = 0;
+	f->used = 0;
+}
+
 void fields_free(struct fields *f)
 {
+	fields_reset(f);
 	free(f->v);
 	free(f->block);
 	fields_init(f);
-}
-
-void fields_reset(struct fields *f)
-{
-	f->n = 0;
-	f->used = 0;
 }
 
 static struct str text_at(const struct fields *f, uint32_t off, uint32_t n)
@@ -69,7 +74,7 @@ static int reserve(struct fields *f, size_t n, struct str *a, struct str *b)
 		size *= 2;
 	if (size == f->size)
 		return 0;
-	block = realloc(f->block, size);
+	block = memory_grow_wiped(f->block, f->used, size);
 	if (!block)
 		return ADIT_ERR_NOMEM;
 	f->block = block;
@@ -151,6 +156,14 @@ unsigned fields_remove(struct fields *f, struct str name)
 			f->v[kept++] = f->v[i];
 	f->n = kept;
 	return before - kept;
+}
+
+void fields_forget(struct fields *f, struct str name)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		if (str_eq(fields_name(f, i), name))
+			secret_wipe(f->block + f->v[i].value, f->v[i].value_len);
+	fields_remove(f, name);
 }
 
 void fields_remove_at(struct fields *f, uint32_t i)

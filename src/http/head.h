@@ -29,6 +29,7 @@ struct fields {
 };
 
 void fields_init(struct fields *f);
+/** Overwrites what was in it, as the next one does, and frees. */
 void fields_free(struct fields *f);
 /** Empties the list and keeps its memory for the next message. */
 void fields_reset(struct fields *f);
@@ -37,6 +38,8 @@ void fields_reset(struct fields *f);
 int fields_add(struct fields *f, struct str name, struct str value);
 /** Removes every field of that (lower-case) name; returns how many there were. */
 unsigned fields_remove(struct fields *f, struct str name);
+/** The same, and leaves nothing of their values in memory. */
+void fields_forget(struct fields *f, struct str name);
 /** Removes field `i`, order kept. */
 void fields_remove_at(struct fields *f, uint32_t i);
 /** Removes all of that name, then adds one. */

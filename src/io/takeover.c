@@ -124,7 +124,7 @@ static int reach(struct takeover *t, const char *address, struct takeover_error 
 		return errno == ENOENT || errno == ECONNREFUSED ? ADIT_ERR_REFUSED : ADIT_ERR_SYS;
 	}
 	/* sockets that a stranger hands out would be his */
-	if (!tcp_is_of_this_user(t->fd, true))
+	if (!tcp_is_of_this_user(t->fd))
 		return fail(e, ADIT_ERR_FORBIDDEN, "the process on the admin socket belongs to another user");
 	return 0;
 }

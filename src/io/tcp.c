@@ -358,17 +358,17 @@ int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *f
 	return (size_t)sent == n ? 0 : ADIT_ERR_LIMIT;
 }
 
-bool tcp_is_of_this_user(int fd, bool or_root)
+bool tcp_is_of_this_user(int fd)
 {
 	struct ucred who;
 	socklen_t n = sizeof(who);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
 		return false;
-	return who.uid == geteuid() || (or_root && who.uid == 0);
+	return who.uid == geteuid() || who.uid == 0;
 }
 
 bool tcp_peer_is_this_user(const struct stream *s)
 {
-	return s->ops == &tcp_ops && tcp_is_of_this_user(tcp_of(s)->fd, false);
+	return s->ops == &tcp_ops && tcp_is_of_this_user(tcp_of(s)->fd);
 }

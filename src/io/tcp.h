@@ -35,10 +35,10 @@ int tcp_local_address(const struct stream *s, struct address *out);
 /** Sends `n` bytes with these descriptors on a connected unix socket; all of it or nothing. They stay the caller's.
  *  0, or ADIT_ERR_*. */
 int tcp_send_descriptors(struct stream *s, const void *p, size_t n, const int *fds, unsigned count);
-/** Is the far end of this unix socket a process of the user that we run as? `or_root`: or of root, who, as service
- *  manager, may have opened the socket for it. */
-bool tcp_is_of_this_user(int fd, bool or_root);
-/** The same for a stream that tcp_new made, without root. */
+/** Is the far end of this unix socket a process of the user that we run as, or of root? Root may have opened the
+ *  socket for it, as its service manager, or before it became another user; and what root may do to us needs none. */
+bool tcp_is_of_this_user(int fd);
+/** The same for a stream that tcp_new made. */
 bool tcp_peer_is_this_user(const struct stream *s);
 
 /** Fills `out` from a socket address. */

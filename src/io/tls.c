@@ -34,7 +34,7 @@ struct tls {
 	int lower_error;    /* what ended the lower stream, for reads */
 	int failed;         /* final error of this stream */
 	bool end_told;      /* a read has returned `failed`: there is nothing more to tell */
-	bool paused, short_write, finishing, handshaken;
+	bool paused, short_write, finishing, handshaken, hides;
 	struct task again;  /* there is more to read although the socket may be silent */
 	char detail[160];
 };
@@ -535,7 +535,21 @@ struct stream *tls_accept(struct tls_context *c, struct stream **lower)
 	if (!t)
 		return NULL;
 	SSL_set_accept_state(t->ssl);
+	tls_hide(&t->base, true); /* who comes may bring a token */
 	return &t->base;
+}
+
+void tls_hide(const struct stream *s, bool hide)
+{
+	struct tls *t = tls_of(s);
+
+	if (s->ops != &tls_ops || t->hides == hide)
+		return;
+	t->hides = hide;
+	if (hide)
+		SSL_set_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	else
+		SSL_clear_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
 struct stream *tls_connect(struct tls_context *c, struct stream **lower, const char *name, unsigned alpn)

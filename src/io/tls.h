@@ -46,6 +46,8 @@ struct tls_context *tls_context_client(const char *ca, const char *certificate, 
  *  whoever answers there is taken for the right one. */
 struct tls_context *tls_context_unverified(struct tls_error *e);
 void tls_context_free(struct tls_context **c);
+/** Calls `fn` with the files and folders that the system's store is: they are read as certificates are verified. */
+void tls_system_trust(void (*fn)(void *arg, const char *path), void *arg);
 
 /**
  * The file that the environment's SSLKEYLOGFILE names, where connections' secrets go so that Wireshark can read
@@ -60,6 +62,10 @@ void tls_context_keylog(struct tls_context *c, struct tls_keylog *k);
 
 /** Answers a handshake over `*lower`, which it takes over (and nulls). NULL: out of memory, `*lower` stays. */
 struct stream *tls_accept(struct tls_context *c, struct stream **lower);
+
+/** Whether what is read from it is overwritten in OpenSSL's buffers. From tls_accept on it is; it costs some
+ *  microseconds a read, so it ends where no token comes. Nothing on other streams. */
+void tls_hide(const struct stream *s, bool hide);
 
 /** Begins a handshake as the side that asks. `name` is what the certificate must be for, a host name or an address.
  *  `alpn` is what is offered, in the order adit/1, h2, http/1.1. NULL: out of memory or an impossible name. */

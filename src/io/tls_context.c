@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 /** AES-128 first: 12 % less CPU a byte than AES-256 where there is AES-NI. */
 #define SUITES_TLS13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -158,6 +159,23 @@ struct tls_context *tls_context_unverified(struct tls_error *e)
 	if (c)
 		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
 	return c;
+}
+
+/* OpenSSL's own way to find it. */
+void tls_system_trust(void (*fn)(void *arg, const char *path), void *arg)
+{
+	const char *file = secure_getenv(X509_get_default_cert_file_env());
+	const char *folders = secure_getenv(X509_get_default_cert_dir_env());
+	struct str rest = str_of(folders ? folders : X509_get_default_cert_dir()), folder;
+
+	fn(arg, file ? file : X509_get_default_cert_file());
+	while (str_split(&rest, ':', &folder)) {
+		char *copy = str_dup(folder);
+
+		if (copy && *copy)
+			fn(arg, copy);
+		free(copy);
+	}
 }
 
 struct tls_context *tls_context_ref(struct tls_context *c)

@@ -199,9 +199,12 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 		c->framing = H1_BODY_TUNNEL;
 		bodyless = false;
 	}
-	c->close_after = c->close_after || h->close;
+	/* once it was asked for another protocol, nobody else's request goes there */
+	c->close_after = c->close_after || h->close || c->upgrade;
 	forward_strip(&h->fields);
 	half_head(&c->half, h, bodyless);
+	if (h->status == 101 && c->state == ORIGIN_TUNNEL)
+		half_credit(&c->half, ORIGIN_BUFFER);
 	return H1_PAUSE; /* the body is fed by credit */
 }
 
@@ -450,7 +453,8 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		c->state = ORIGIN_BUSY;
 		post_flush(c);
 	}
-	if (!bodyless && c->state != ORIGIN_CLOSED)
+	/* behind an upgrade nothing goes before the 101: who refuses would take it for the next request */
+	if (!bodyless && !c->upgrade && c->state != ORIGIN_CLOSED)
 		half_credit(&c->half, ORIGIN_BUFFER);
 }
 

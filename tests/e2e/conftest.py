@@ -16,6 +16,7 @@ import harness  # noqa: E402  (the folder is put on the path first)
 def pytest_configure(config):
     config.addinivalue_line("markers", "big: moves gigabytes or measures; needs a build without sanitizers")
     config.addinivalue_line("markers", "valgrind: runs the programs under valgrind; needs a build without sanitizers")
+    config.addinivalue_line("markers", "sandboxed: runs on both builds: only without sanitizers the sandbox is on")
     config.addinivalue_line("markers", "soak: minutes long; only by contrib/check.sh --soak")
     # told to end, by a time limit say: end the programs too
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -10,6 +10,8 @@ import pytest
 from harness import ADIT, ADITD, TOKENS, environment
 from wire import Cut, Visitor, eventually, lines, reply
 
+pytestmark = pytest.mark.sandboxed
+
 GOOD = """domain: tunnel.test
 listen:
   - address: 127.0.0.1:0
@@ -273,3 +275,32 @@ log_format: json
     origin.serve(lambda c, r: c.send(reply(200, b"x")))
     own.http(server, origin.port, "--name", "shop").wait_event("published")
     assert server.fetch("shop").body == b"x"
+
+
+@pytest.mark.parametrize("who", ["aditd", "adit"])
+def test_watchdog(own, who):
+    """A service manager that asks for it hears from each program's loop that it lives; of one that hangs, not."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(own.folder / "notify.sock"))
+    manager.settimeout(10)
+    wrap = ["env", f"NOTIFY_SOCKET={own.folder / 'notify.sock'}", "WATCHDOG_USEC=200000"]
+    server = own.server(wrap=wrap if who == "aditd" else ())
+    program = server.program
+    if who == "adit":
+        program = own.http(server, 1, "--name", "shop", wrap=wrap)
+    assert [manager.recv(100) for _ in range(4)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+    program.signal(signal.SIGHUP)
+    eventually(lambda: manager.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC="), "it reloads")
+    eventually(lambda: manager.recv(100) == b"READY=1", "it has reloaded")
+    program.signal(signal.SIGSTOP)
+    manager.settimeout(1)
+    with pytest.raises(TimeoutError):
+        for _ in range(10):
+            manager.recv(100)
+    program.signal(signal.SIGCONT)
+    manager.settimeout(10)
+    assert manager.recv(100) == b"WATCHDOG=1"
+    program.signal(signal.SIGTERM)
+    eventually(lambda: manager.recv(100) == b"STOPPING=1", "it ends")
+    assert program.wait() == 0
+    manager.close()

@@ -378,9 +378,18 @@ def test_websocket_cut_by_origin(world, visit):
     assert not got.ended and got.reset not in (None, NO_ERROR), (got.ended, got.reset)
 
 
-def test_websocket_refused(world, visit):
-    """An origin that refuses gives an ordinary answer; the stream is over, nothing behind it reaches the origin."""
-    world.origin.serve(lambda c, r: c.send(reply(403, b"no")))
+@pytest.mark.parametrize("pause", [0, 0.3])
+def test_websocket_refused(world, visit, pause):
+    """An origin that refuses, at once or after a while, gives an ordinary answer; the stream is over. Nothing of what was
+    sent behind it reaches the origin, and nobody else gets that connection."""
+    def refuse(connection, request):
+        time.sleep(pause)
+        connection.send(reply(403, b"no"))
+        rest.append(connection.sock.recv(65536))
+        connection.end()
+
+    rest = []
+    world.origin.serve(refuse)
     v = visit()
     stream = v.connect("/ws")
     v.data(stream, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -388,6 +397,8 @@ def test_websocket_refused(world, visit):
     assert (got.status, got.data, got.ended) == (403, b"no", True)
     v.until(lambda: got.reset is not None)
     assert got.reset == NO_ERROR
+    eventually(lambda: rest, "the connection ends")
+    assert rest == [b""]
     world.origin.serve(None)
     assert v.fetch(path="/after").status == 200
     assert [r.target for r in world.origin.requests] == ["/after"]

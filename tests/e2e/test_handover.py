@@ -17,6 +17,8 @@ import pytest
 from harness import ADITD, DOMAIN, can_connect, environment
 from wire import eventually, lines, reply
 
+pytestmark = pytest.mark.sandboxed
+
 HOST = f"shop.{DOMAIN}"
 
 
@@ -405,8 +407,8 @@ def test_another_user_gets_nothing(own):
 
 def test_unix_listener_passes_on(own):
     """A unix socket for visitors is listened on by the successor, keeps its file, and the last one removes it."""
-    path = own.folder / "visitors.sock"
     server, _ = with_admin(own)
+    path = server.folder / "visitors.sock"  # beside the admin listener's: a new folder would need a restart
     server.config["listen"].append({"address": f"unix:{path}"})
     server.write()
     server.program.hang_up()

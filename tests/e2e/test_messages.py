@@ -269,6 +269,14 @@ def test_pipelining(world):
         assert [visitor.read(m).body for m in ("GET", "POST", "HEAD", "GET")] == [b"/0 ", b"/1 one", b"", b"/3 "]
 
 
+def test_pipelining_behind_our_own_answers(world):
+    """Requests behind one that aditd answers by itself, at once, are answered as well."""
+    with world.visit("nobody") as visitor:
+        methods = ("GET", "HEAD", "GET")
+        visitor.send(b"".join(visitor.head_bytes(method, "/") for method in methods))
+        assert [visitor.read(method).status for method in methods] == [404] * 3
+
+
 def test_visitor_gone(world):
     """A visitor who leaves in mid-body has his request at the origin aborted."""
     ended = []

@@ -6,8 +6,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from harness import ADIT, ADITD, DOMAIN, TOKENS, Authority, free_port
 from wire import eventually, reply
+
+pytestmark = pytest.mark.sandboxed
 
 
 def connections_to(port):

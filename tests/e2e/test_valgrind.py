@@ -15,9 +15,10 @@ def test_clean_at_exit(own):
     """Both programs serve requests under valgrind and end with status 0: no error and no leak was found."""
     if not shutil.which("valgrind"):
         pytest.skip("valgrind is not installed")
-    server = own.keep(harness.Server(own.folder / "aditd", own.authority, wrap=MEMCHECK))
+    # valgrind makes system calls of its own
+    server = own.keep(harness.Server(own.folder / "aditd", own.authority, wrap=MEMCHECK, sandbox="off"))
     origin = own.origin()
-    adit = own.http(server, origin.port, "--name", "shop", wrap=MEMCHECK)
+    adit = own.http(server, origin.port, "--name", "shop", "--sandbox", "off", wrap=MEMCHECK)
     adit.wait_event("published", timeout=60)
     with server.visit(timeout=60) as visitor:
         for i in range(5):

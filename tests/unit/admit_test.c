@@ -47,7 +47,8 @@ static void name_of(unsigned i, char name[16])
 	snprintf(name, 16, "name-%u", i);
 }
 
-/* Token `i` has the name name-i. Those of even number allow so many requests as their number, all others have no rules. */
+/* Token `i` has the name name-i. Those of even number allow as many requests as their number, the others have no
+ * rules. */
 static void open_world(struct world *w)
 {
 	memset(w, 0, sizeof(*w));

@@ -106,25 +106,31 @@ static nghttp2_mem alloc_nghttp2 = {
 	NULL, alloc_nghttp2_malloc, alloc_nghttp2_free, alloc_nghttp2_calloc, alloc_nghttp2_realloc,
 };
 
-int __wrap_nghttp2_session_client_new2(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
-                                       const nghttp2_option *o);
-int __wrap_nghttp2_session_server_new2(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
-                                       const nghttp2_option *o);
+int __real_nghttp2_session_client_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m);
+int __real_nghttp2_session_server_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m);
+int __wrap_nghttp2_session_client_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m);
+int __wrap_nghttp2_session_server_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m);
 int __real_nghttp2_option_new(nghttp2_option **out);
 int __wrap_nghttp2_option_new(nghttp2_option **out);
 int __real_nghttp2_session_callbacks_new(nghttp2_session_callbacks **out);
 int __wrap_nghttp2_session_callbacks_new(nghttp2_session_callbacks **out);
 
-int __wrap_nghttp2_session_client_new2(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
-                                       const nghttp2_option *o)
+int __wrap_nghttp2_session_client_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m)
 {
-	return nghttp2_session_client_new3(out, c, arg, o, &alloc_nghttp2);
+	(void)m; /* h2's own, which overwrites what it frees once a secret has come */
+	return __real_nghttp2_session_client_new3(out, c, arg, o, &alloc_nghttp2);
 }
 
-int __wrap_nghttp2_session_server_new2(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
-                                       const nghttp2_option *o)
+int __wrap_nghttp2_session_server_new3(nghttp2_session **out, const nghttp2_session_callbacks *c, void *arg,
+                                       const nghttp2_option *o, nghttp2_mem *m)
 {
-	return nghttp2_session_server_new3(out, c, arg, o, &alloc_nghttp2);
+	(void)m; /* h2's own, which overwrites what it frees once a secret has come */
+	return __real_nghttp2_session_server_new3(out, c, arg, o, &alloc_nghttp2);
 }
 
 int __wrap_nghttp2_option_new(nghttp2_option **out)

@@ -274,6 +274,7 @@ static void test_defaults(void)
 	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c aditd.yaml", stdout, &s, &e), CONF_RUN);
 	CU_ASSERT(s->resume_seconds == 30 && s->drain_seconds == 30 && s->heartbeat_seconds == 30);
 	CU_ASSERT(s->max_visitors == 10000 && s->log_level == LOG_LEVEL_INFO && s->log_format == LOG_FORMAT_TEXT);
+	CU_ASSERT(s->sandbox == CONF_SANDBOX_ON && !s->user.name && !s->user.group);
 	CU_ASSERT(!s->admin && !s->access_log && !s->trace && !s->public_url && !s->dev && !s->dev_address);
 	conf_server_free(&s);
 
@@ -294,7 +295,58 @@ static void test_defaults(void)
 	CU_ASSERT_STRING_EQUAL(c->state_dir, "/home/me/.local/state/adit");
 	CU_ASSERT_STRING_EQUAL(c->token, "s3cret");
 	CU_ASSERT(c->tunnel_count == 1 && !c->tunnels[0].name_count && !c->tunnels[0].own.host_header);
-	CU_ASSERT(!c->file && !c->warning[0]);
+	CU_ASSERT(!c->file && !c->warning[0] && c->sandbox == CONF_SANDBOX_ON);
+	conf_client_free(&c);
+	leave(folder);
+}
+
+/* "use:path " of each file. */
+static void note_file(void *arg, const char *path, enum conf_file use)
+{
+	size_t n = strlen(arg);
+
+	snprintf((char *)arg + n, 512 - n, "%c:%s ", "rlsf"[use], path);
+}
+
+static void test_server_files(void)
+{
+	static const char text[] =
+		"domain: t.test\nlisten:\n  - {address: ':1', tls: {certificate: cert.pem, key: key.pem}}\n"
+		"  - {address: 'unix:v.sock'}\n" TOKEN_OF "    basic_auth_file: users\n"
+		"certificates: [{certificate: /dev/null, key: key.pem}]\nadmin: unix:/run/admin.sock\n"
+		"access_log: a.log\ntrace: t.log\n";
+	char told[512] = "";
+	struct conf_server *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("sub/aditd.yaml", text, strlen(text));
+	CU_ASSERT_EQUAL_FATAL(run_server("aditd -c sub/aditd.yaml", stdout, &c, &e), CONF_RUN);
+	conf_server_files(c, note_file, told);
+	CU_ASSERT_STRING_EQUAL(told, "r:sub/aditd.yaml l:sub/t.log s:/run/admin.sock l:sub/a.log "
+	                             "r:sub/cert.pem r:sub/key.pem s:sub/v.sock r:sub/users r:/dev/null r:sub/key.pem ");
+	conf_server_free(&c);
+	leave(folder);
+}
+
+static void test_client_files(void)
+{
+	static const char text[] =
+		CLIENT_TOP "token_file: token\nca: cert.pem\nstate_dir: state\ntrace: t.log\ntunnels:\n"
+		"  - origin: https://a:1\n    origin_ca: key.pem\n"
+		"    routes: [{path: /x, origin: 'h2://b:1', origin_ca: cert.pem}]\n";
+	char told[512] = "";
+	struct conf_client *c;
+	struct conf_error e;
+	char folder[32];
+
+	enter(folder);
+	put("sub/adit.yaml", text, strlen(text));
+	CU_ASSERT_EQUAL_FATAL(run_client("adit start -c sub/adit.yaml", stdout, &c, &e), CONF_RUN);
+	conf_client_files(c, note_file, told);
+	CU_ASSERT_STRING_EQUAL(told, "r:sub/adit.yaml r:sub/token l:sub/t.log f:sub/state r:sub/cert.pem "
+	                             "r:sub/key.pem r:sub/cert.pem ");
 	conf_client_free(&c);
 	leave(folder);
 }
@@ -866,6 +918,8 @@ static const struct unit_test tests[] = {
 	{"every key of aditd.yaml arrives, paths from the file's folder, flags first", test_server},
 	{"what is not given has the default of the table", test_defaults},
 	{"every key of adit.yaml arrives, and flags come before the file", test_client},
+	{"all files that an aditd.yaml names are told, with what they are for", test_server_files},
+	{"and those of an adit.yaml", test_client_files},
 	{"adit start finds the user's own file", test_found_file},
 	{"the token comes from the file, else the environment, and is never shown", test_token},
 	{"--check-config says that the file is right, in one line", test_check_config},

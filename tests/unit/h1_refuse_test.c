@@ -346,6 +346,30 @@ static void bad_chunks(void)
 	run_bad(H1_REQUEST, chunks, COUNT(chunks));
 }
 
+/* Chunks of a byte whose extensions weigh 100: 8 KiB are free, then 16 bytes for each of the body. */
+static void extensions_are_weighed(void)
+{
+	static struct h1_told t;
+	static char in[32768];
+
+	for (unsigned count = 70; count < 100; count++)
+		for (unsigned size = 1; size < 0x40; size += 0x3e) {
+			struct h1_script s = {.kind = H1_REQUEST};
+			int n = snprintf(in, sizeof(in), CHUNKED);
+			bool ok = (100 * (int)count - 8192) / 16 <= (int)(size * count);
+
+			for (unsigned i = 0; i < count; i++)
+				n += snprintf(in + n, sizeof(in) - (size_t)n, "%x;%099d\r\n%0*d\r\n", size, 0, (int)size, 0);
+			n += snprintf(in + n, sizeof(in) - (size_t)n, "0\r\n\r\n");
+			CU_ASSERT_FATAL(n < (int)sizeof(in));
+			s.in = (struct str){in, (size_t)n};
+			run_cut(&s, &t, s.in.n, s.in.n, 0);
+			CU_ASSERT_EQUAL(t.err, ok ? 0 : BAD);
+			run_cut(&s, &t, 1, 1, 0);
+			CU_ASSERT_EQUAL(t.err, ok ? 0 : BAD);
+		}
+}
+
 /* Every byte in every kind of value: only visible ones, SP, HTAB and obs-text pass. */
 static void every_byte_in_values(void)
 {
@@ -391,6 +415,7 @@ static const struct unit_test tests[] = {
 	{"malformed fields, folded lines and wrong line ends are refused", bad_fields},
 	{"framing that two parsers could read differently is refused", bad_framing},
 	{"malformed chunks and trailers are refused", bad_chunks},
+	{"chunk extensions are weighed against the chunks", extensions_are_weighed},
 	{"no control byte but the tab passes in a value of any kind", every_byte_in_values},
 	{"nothing but token bytes passes in a name", every_byte_in_names},
 };

@@ -642,6 +642,50 @@ static void test_kept_beside_file(void)
 	place_end(&p);
 }
 
+static void test_held(void)
+{
+	struct log_options o = text_options;
+	struct place p;
+
+	o.held = true;
+	place_begin(&p, &o);
+	log_event(p.log, LOG_LEVEL_INFO, "first", KV_U64("n", 1));
+	CU_ASSERT_NOT_EQUAL(access(p.path, F_OK), 0);
+	CU_ASSERT_EQUAL(log_start(p.log), 0);
+	CU_ASSERT_EQUAL(access(p.path, F_OK), 0);
+	CU_ASSERT_EQUAL(log_start(p.log), 0);
+	log_event(p.log, LOG_LEVEL_INFO, "second", KV_U64("n", 2));
+	CU_ASSERT_STRING_EQUAL(place_close(&p), STAMP " INFO  first n=1\n" STAMP " INFO  second n=2\n");
+	place_end(&p);
+}
+
+static void test_held_to_the_end(void)
+{
+	struct log_options o = text_options;
+	struct place p;
+
+	o.held = true;
+	place_begin(&p, &o);
+	log_event(p.log, LOG_LEVEL_INFO, "first", KV_U64("n", 1));
+	log_reopen(p.log);
+	CU_ASSERT_STRING_EQUAL(place_close(&p), STAMP " INFO  first n=1\n");
+	place_end(&p);
+}
+
+static void test_held_cannot_start(void)
+{
+	const struct log_options o = {.path = "/nonexistent/dir/log", .level = LOG_LEVEL_INFO, .held = true};
+	struct log *l;
+
+	CU_ASSERT_EQUAL_FATAL(log_open(&l, &o), 0);
+	log_event(l, LOG_LEVEL_INFO, "first", KV_U64("n", 1));
+	errno = 0;
+	CU_ASSERT_EQUAL(log_start(l), ADIT_ERR_SYS);
+	CU_ASSERT_EQUAL(errno, ENOENT);
+	log_close(&l);
+	CU_ASSERT_PTR_NULL(l);
+}
+
 static const struct unit_test tests[] = {
 	{"a text line is time, level, event and key=value", test_text_line},
 	{"a JSON line is an object with time, level and event first", test_json_line},
@@ -653,6 +697,9 @@ static const struct unit_test tests[] = {
 	{"records are kept beside the file", test_kept_beside_file},
 	{"a null log takes every call", test_null_log},
 	{"a file that cannot be opened is an error with its errno", test_open_fails},
+	{"what is held makes no file until it starts, and loses nothing", test_held},
+	{"what was never started is written by log_close", test_held_to_the_end},
+	{"what is held and cannot start says why and can be closed", test_held_cannot_start},
 	{"a file is appended to and not readable by all", test_appends},
 	{"after log_reopen records go to a new file of the old name", test_reopen},
 	{"when reopening fails the log goes on in the file it has", test_reopen_fails},

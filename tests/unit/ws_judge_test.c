@@ -85,6 +85,35 @@ static void ping_flood_is_answered_once(void)
 	loop_free(&l);
 }
 
+/* A thousand frames in a row may bring nothing. */
+static void frames_that_bring_nothing(const char *frame)
+{
+	struct loop *l = loop_new();
+	struct side x;
+
+	side_begin(&x, l, WS_ANSWERED, NULL);
+	for (unsigned i = 0; i < 2500; i++)
+		give_hex(&x, i % 1000 ? frame : "82810000000061");
+	CU_ASSERT_EQUAL(x.end, 0);
+	for (unsigned i = 0; i < 500; i++)
+		give_hex(&x, frame);
+	CU_ASSERT_EQUAL(x.end, 0);
+	for (unsigned i = 0; i < 2; i++)
+		give_hex(&x, frame);
+	settle(l, 4);
+	CU_ASSERT_EQUAL(x.end, ADIT_ERR_PROTO);
+	CU_ASSERT_EQUAL(x.got.len, 3);
+	side_end(&x);
+	loop_free(&l);
+}
+
+static void endless_nothing_ends_it(void)
+{
+	frames_that_bring_nothing("898000000000");
+	frames_that_bring_nothing("8a8000000000");
+	frames_that_bring_nothing("828000000000");
+}
+
 static void longest_control_frame_passes(void)
 {
 	uint8_t ping[2 + 125] = {0x89, 125}, payload[125], key[4];
@@ -300,6 +329,7 @@ static const struct unit_test tests[] = {
 	{"a pong waits for the end of the frame being sent", pong_waits_for_the_frame_being_sent},
 	{"a close waits for the end of the frame being sent", close_waits_for_the_frame_being_sent},
 	{"of a flood of pings the latest is answered", ping_flood_is_answered_once},
+	{"frames without end that bring nothing end it", endless_nothing_ends_it},
 	{"a ping of 125 bytes is answered in full", longest_control_frame_passes},
 	{"finish and the peer's answer end both sides", close_handshake},
 	{"a close is echoed, read as an end, and the last", close_is_echoed},

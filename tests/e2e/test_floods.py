@@ -1,0 +1,391 @@
+"""Floods at aditd's edge: whoever sends more of something than anybody has reason for is cut, and his neighbour, a
+visitor with a small request every 10 ms, does not notice. The counts are exact in tests/unit/calm_test.c."""
+import select
+import threading
+import time
+
+import pytest
+
+from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, pour
+from h2frames import (
+    CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
+from harness import DOMAIN, TOKENS, Server, Tunnels
+from wire import Cut, Origin
+
+CANCELLED = u32(8)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory, authority, nginx, reports):
+    folder = tmp_path_factory.mktemp("floods")
+    origin = Origin()
+    server = Server(folder / "aditd", authority)
+    tunnels = Tunnels(server, folder / "adit", {"shop": origin.address, "files": nginx.address})
+    yield Field(server, tunnels, origin)
+    tunnels.program.stop()
+    server.program.stop()
+    origin.stop()
+
+
+def number(i):
+    return 2 * i + 1
+
+
+def asks(v, i, path="/slow", more=(), end=True, method="GET"):
+    flags = END_HEADERS | (END_STREAM if end else 0)
+    return raw(HEADERS, flags, number(i), v.encode(v.fields(method, path, more)))
+
+
+# ---- HTTP/2: what is sent again and again. name -> (what comes first on stream 1, then event(visitor, i))
+
+def nothing(v):
+    return 0
+
+
+def open_stream(v):
+    return v.ask("POST", "/slow", end=False)
+
+
+def all_streams(v):
+    """As many as he may have."""
+    for _ in range(128):
+        v.ask(path="/slow")
+
+
+def dribbled(v):
+    v.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0))
+    v.host = "files." + DOMAIN
+    v.headed(v.ask(path="/10m"))
+
+
+def after(n, event):
+    """The event on a stream of its own, behind `n` others."""
+    return lambda v, i: event(v, i + n)
+
+
+FLOODS = {
+    "rapid reset": (nothing, lambda v, i: asks(v, i) + raw(RST_STREAM, 0, number(i), CANCELLED)),
+    "made you reset: window by 0": (nothing, lambda v, i: asks(v, i) + raw(WINDOW_UPDATE, 0, number(i), u32(0))),
+    "made you reset: window too large": (nothing, lambda v, i: asks(v, i) + raw(
+        WINDOW_UPDATE, 0, number(i), u32((1 << 31) - 1))),
+    "made you reset: a bad field": (nothing, lambda v, i: asks(v, i, more=[("X-Bad", "1")])),
+    "made you reset: a wrong length": (nothing, lambda v, i: asks(
+        v, i, more=[("content-length", "1")], end=False, method="POST") + raw(DATA, END_STREAM, number(i), b"12")),
+    "made you reset: a stream too many": (all_streams, after(128, lambda v, i: asks(v, i))),
+    "PING": (nothing, lambda v, i: raw(PING, 0, 0, b"p" * 8)),
+    "SETTINGS": (nothing, lambda v, i: raw(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 65535))),
+    "empty DATA": (open_stream, lambda v, i: raw(DATA, 0, 1)),
+    "empty DATA with padding": (open_stream, lambda v, i: raw(DATA, PADDED, 1, b"\0")),
+    "WINDOW_UPDATE of the connection": (nothing, lambda v, i: raw(WINDOW_UPDATE, 0, 0, u32(1))),
+    "WINDOW_UPDATE of a stream": (open_stream, lambda v, i: raw(WINDOW_UPDATE, 0, 1, u32(1))),
+    "a window opened byte by byte": (dribbled, lambda v, i: raw(WINDOW_UPDATE, 0, 1, u32(1))),
+    "PRIORITY": (nothing, lambda v, i: raw(PRIORITY, 0, number(i), u32(0) + b"\1")),
+    "unknown frames": (nothing, lambda v, i: raw(0x77, 0, 0, b"?")),
+    "GOAWAY": (nothing, lambda v, i: raw(GOAWAY, 0, 0, u32(0) + u32(0))),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_flood_is_cut(field, name):
+    """GOAWAY ENHANCE_YOUR_CALM, soon; and no more of his requests run at the origin than he may have at once."""
+    prepare, event = FLOODS[name]
+    field.most = 0
+    with Watched(field) as watch, attacker(field, greedy="none") as v:
+        v.greeted()
+        prepare(v)
+        took, sent = flood(v, lambda i: event(v, i))
+        time.sleep(0.1)
+    print(f"{name}: cut after {took:.2f} s, {sent} events were sent; {field.most} ran at the origin")
+    assert v.goaway and v.goaway.error_code == CALM, v.goaway
+    assert took < (CUT + 2.5) * field.slow  # he is let linger for 2 s, to read why
+    assert field.most <= 128 + 2
+    watch.check(name)
+
+
+@pytest.mark.parametrize("name", [n for n in FLOODS if n in (
+    "PING", "SETTINGS", "rapid reset", "made you reset: window by 0", "made you reset: a stream too many")])
+def test_flood_of_one_who_does_not_read(field, name):
+    """He makes us answer and reads none of it: what waits for him is bounded, and then he is cut."""
+    prepare, event = FLOODS[name]
+    with Watched(field) as watch, attacker(field, greedy="none", receive_buffer=4096) as v:
+        v.greeted()
+        prepare(v)
+        took, sent = flood_unread(v, lambda i: event(v, i))
+    print(f"{name}: ended after {took:.2f} s, {sent} events")
+    assert took < (CUT + 2.5) * field.slow
+    watch.check(name)
+
+
+def large_block(v, *fields):
+    """A field block in HEADERS and eight CONTINUATION: `fields`, and then as many times as fit the newest entry of
+    the table (index 62), one byte each."""
+    block = v.encode(v.fields()) + b"".join(fields)
+    block += b"\xbe" * (9 * 16384 - len(block))
+    parts = [block[i:i + 16384] for i in range(0, len(block), 16384)]
+    return [raw(HEADERS, END_STREAM, 1, parts[0]), *(raw(CONTINUATION, END_HEADERS if p is parts[-1] else 0, 1, p)
+                                                      for p in parts[1:])]
+
+
+def literal(name, value):
+    """A field that goes into the table."""
+    length = bytes([len(value)]) if len(value) < 127 else b"\x7f" + varint(len(value) - 127)
+    return b"\x40" + bytes([len(name)]) + name + length + value
+
+
+def varint(n):
+    out = bytearray()
+    while n >= 128:
+        out.append(n % 128 + 128)
+        n //= 128
+    return bytes(out) + bytes([n])
+
+
+BLOCKS = {
+    "HPACK bomb": lambda v: large_block(v, literal(b"x-bomb", b"b" * 4000)),
+    "cookie crumbs": lambda v: large_block(v, literal(b"cookie", b"")),
+    "nine CONTINUATION": lambda v: [raw(HEADERS, 0, 1, v.encode(v.fields())), *(raw(
+        CONTINUATION, 0, 1, v.encode([(f"x-{i}", "1")])) for i in range(9))],
+    "empty CONTINUATION": lambda v: [raw(HEADERS, 0, 1, v.encode(v.fields())), *([raw(CONTINUATION, 0, 1)] * 5000)],
+    "SETTINGS of 2700 entries": lambda v: [raw(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 65535) * 2700)],
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_bomb_ends_its_connection(field, name):
+    """What stands for far more than it is, in one frame or block."""
+    before = len(field.origin.requests)
+    with Watched(field) as watch, attacker(field) as v:
+        v.greeted()
+        for frame in BLOCKS[name](v):
+            v.try_send(frame)
+        began = time.monotonic()
+        v.ended()
+        assert time.monotonic() - began < (CUT + 2.5) * field.slow
+        time.sleep(0.1)
+    assert v.goaway and v.goaway.error_code == CALM, v.goaway
+    assert {r.target for r in field.origin.requests[before:]} <= {"/quiet"}
+    watch.check(name)
+
+
+def test_bombs_one_after_another(field):
+    """Blocks that are too large are answered 431; a hundred streams of them cost no memory."""
+    with Watched(field) as watch, attacker(field) as v:
+        block = v.encode(v.fields(more=[(f"x-{i}", "b" * 330) for i in range(100)]))
+        streams = [v.new_stream() for _ in range(100)]
+        for stream in streams:
+            v.frame(HEADERS, END_STREAM, stream, block[:16384])
+            v.frame(CONTINUATION, 0, stream, block[16384:32768])
+            v.frame(CONTINUATION, END_HEADERS, stream, block[32768:])
+        assert [v.whole(s).status for s in streams] == [431] * 100
+        assert v.fetch().status == 200
+    watch.check("431")
+
+
+def test_resets_in_waves(field):
+    """Each request gets as far as the origin before it is reset: no more run there than one connection may have and
+    one more wave, which is on its way while the last one ends."""
+    field.most = 0
+    waves = 0
+    with Watched(field) as watch, attacker(field) as v:
+        v.greeted()
+        while drain(v) and waves < 30:
+            streams = [v.new_stream() for _ in range(100)]
+            v.send(b"".join(asks(v, s // 2) for s in streams))
+            until = time.monotonic() + 1
+            while field.running < 100 and time.monotonic() < until:
+                time.sleep(0.005)
+            v.try_send(b"".join(raw(RST_STREAM, 0, s, CANCELLED) for s in streams))
+            waves += 1
+        v.ended()
+    print(f"{waves} waves of 100; {field.most} ran at the origin")
+    assert v.goaway.error_code == CALM and 10 <= waves <= 20
+    assert field.most <= 128 + 100
+    watch.check("waves")
+
+
+def test_downloads_that_nobody_reads(field):
+    """128 large responses at once, the connection's window wide open, and nothing is read."""
+    with Watched(field) as watch, attacker(field, name="files", greedy="none", receive_buffer=4096,
+                                            settings=setting(INITIAL_WINDOW, (1 << 31) - 1)) as v:
+        v.greeted()
+        v.open_window(0, (1 << 31) - 1 - 65535)
+        for _ in range(128):
+            v.ask(path="/10m")
+        time.sleep(1.5)
+    watch.check("unread downloads")
+
+
+# ---- HTTP/1.1
+
+PIPELINED = {
+    "small answers": b"GET /quiet HTTP/1.1\r\nHost: shop.tunnel.test\r\n\r\n" * 500,
+    "answers of our own": b"GET / HTTP/1.1\r\nHost: nobody.tunnel.test\r\n\r\n" * 500,
+    "answers of 100 KB": b"GET /100k HTTP/1.1\r\nHost: shop.tunnel.test\r\n\r\n" * 500,
+}
+
+
+@pytest.mark.parametrize("name", PIPELINED)
+def test_pipelined_flood_of_one_who_does_not_read(field, name):
+    """Requests without end on one connection, whose answers nobody reads: they are not looked at any more."""
+    with Watched(field) as watch, field.server.visit(receive_buffer=4096) as visitor:
+        sent = pour(visitor, PIPELINED[name], 2)
+        before = len(field.origin.requests)
+        time.sleep(0.3)
+        asked = [r for r in field.origin.requests[before:] if r.target != "/quiet"]
+    print(f"{name}: {sent} bytes of requests were taken")
+    assert sent < 32 << 20 and len(asked) < 5
+    watch.check(name)
+
+
+def test_pipelined_flood_is_served_in_turn(field):
+    """Who reads gets all of his answers, in order, however many requests he sent before."""
+    with field.server.visit() as visitor:
+        for i in range(300):
+            visitor.ask(target="/100k" if i % 3 else f"/{i}")
+        for i in range(300):
+            assert len(visitor.read().body) == (100_000 if i % 3 else 5)
+
+
+def fill(visitor, first, again):
+    """Sends a body's chunks until they are refused; the answer's status and how many were sent."""
+    sent = 0
+    visitor.send(visitor.head_bytes("POST", "/body", [("Transfer-Encoding", "chunked")]) + first)
+    try:
+        while sent < 100000:
+            visitor.send(again * 20)
+            sent += 20
+            if drained(visitor):
+                break
+    except OSError:
+        pass
+    return visitor.read().status, sent
+
+
+def drained(visitor):
+    return bool(select.select([visitor.sock], [], [], 0)[0])
+
+
+@pytest.mark.parametrize("name, first, again", [
+    ("chunk extensions", b"", b"1;" + b"x" * 250 + b"\r\nb\r\n"),
+    ("endless extension", b"1;", b"x" * 250),
+    ("endless trailers", b"0\r\n", b"X-Trailer: " + b"t" * 200 + b"\r\n"),
+    ("many trailers", b"0\r\n", b"X: 1\r\n"),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_body_of_overhead(field, name, first, again):
+    """What frames a body is bounded by the body."""
+    with Watched(field) as watch, field.server.visit() as visitor:
+        began = time.monotonic()
+        status, sent = fill(visitor, first, again)
+        took = time.monotonic() - began
+    print(f"{name}: {status} after {took:.2f} s, {sent} events were sent")
+    assert status in (400, 431) and took < CUT * field.slow
+    watch.check(name)
+
+
+def test_header_flood(field):
+    """Fields without end, a connection for each head: 431 or the end, and nothing is kept."""
+    with Watched(field) as watch:
+        for _ in range(50):
+            with field.server.visit() as visitor:
+                try:
+                    visitor.send(visitor.head_bytes("GET", "/never")[:-2] + b"X-Flood: 1\r\n" * 5000)
+                    assert visitor.read().status == 431
+                except (OSError, Cut):
+                    pass  # a reset may overtake the answer
+    assert "/never" not in [r.target for r in field.origin.requests]
+    watch.check("header flood")
+
+
+@pytest.mark.parametrize("name, answer, status", [
+    ("endless 1xx", b"HTTP/1.1 102 Processing\r\nX: " + b"1" * 1000 + b"\r\n\r\n", 502),
+    ("endless head", b"X: " + b"h" * 1000 + b"\r\n", 502),
+    ("endless trailers", b"T: " + b"t" * 1000 + b"\r\n", 502),
+], ids=lambda v: v if isinstance(v, str) else "")
+def test_origin_that_never_comes_to_the_point(field, name, answer, status):
+    """An origin is bounded in what it says beside its answer; the next one is fine."""
+    first = {"endless 1xx": b"", "endless head": b"HTTP/1.1 200 OK\r\n",
+             "endless trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"}[name]
+    gone = threading.Event()
+
+    def flooding(connection, request):
+        if request.target != "/flood":
+            field.answer(connection, request)
+            return
+        connection.send(first)
+        try:
+            for _ in range(100000):
+                connection.sock.sendall(answer)
+        except OSError:
+            gone.set()
+
+    field.origin.serve(flooding)
+    try:
+        with Watched(field) as watch, field.server.visit() as visitor:
+            try:
+                assert visitor.fetch(target="/flood").status == status
+            except Cut:
+                assert name == "endless trailers"  # behind a head that was passed on
+            assert gone.wait(CUT * field.slow)
+    finally:
+        field.origin.serve(field.answer)
+    assert field.server.fetch().status == 200
+    watch.check(name)
+
+
+# ---- carriers, with a good token
+
+def ws_frame(first, payload=b"", masked=True, length=None):
+    n = len(payload) if length is None else length
+    size = bytes([n | masked << 7]) if n < 126 else bytes([127 | masked << 7]) + n.to_bytes(8, "big")
+    return bytes([first]) + size + (bytes(4) if masked else b"") + payload
+
+
+CARRIERS = {
+    "without mask": ws_frame(0x82, b"x" * 100, masked=False),
+    "a reserved bit": ws_frame(0xc2, b"x" * 100),
+    "a length of 2^63": ws_frame(0x82, length=1 << 63),
+    "a frame that does not end": ws_frame(0x82, b"\xff" * 1000, length=1 << 62),
+    "a fragment of nothing": ws_frame(0x80, b"x"),
+    "fragments that bring nothing": ws_frame(2) + ws_frame(0) * 2000,
+    "PING": ws_frame(0x89, b"p" * 100),
+    "PONG": ws_frame(0x8a, b"p" * 100),
+    "PING of 126 bytes": ws_frame(0x89, b"p" * 126),
+    "empty messages": ws_frame(0x82),
+}
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_carrier_that_is_abused_ends(field, name):
+    """A token opens no door to floods: that carrier ends."""
+    with Watched(field) as watch, field.server.visit() as visitor:
+        visitor.send(b"GET /_adit/v1/" + b"f" * 32 + b"/ws HTTP/1.1\r\nHost: tunnel.test\r\nConnection: Upgrade\r\n"
+                     b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nAdit-Version: 1\r\n"
+                     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                     b"Authorization: Bearer " + TOKENS["alice"].encode() + b"\r\n\r\n")
+        assert visitor.head().status == 101
+        began, sent = time.monotonic(), 0
+        try:
+            while time.monotonic() - began < 20 and (not drained(visitor) or visitor.reader.some()):
+                visitor.send(CARRIERS[name] * 10)
+                sent += 10
+        except (OSError, Cut):
+            pass
+        took = time.monotonic() - began
+    print(f"{name}: ended after {took:.2f} s, {sent} were sent")
+    assert took < (CUT + 2.5) * field.slow
+    watch.check(name)
+
+
+# ---- what is not a flood
+
+def test_busy_visitors_are_no_floods(field):
+    """Much of everything, with reason: small pieces that open both windows each, uploads, pings, resets."""
+    with attacker(field, greedy="all") as v:
+        answer = v.fetch(path="/drops")
+        assert answer.data == b"drop" * 4000 and v.goaway is None
+        for i in range(200):
+            v.ping()
+            v.rst(v.ask(path="/slow"))
+        assert v.fetch("POST", "/body", body=b"u" * (1 << 20)).status == 200
+        assert drain(v) and v.fetch().status == 200
