@@ -117,6 +117,26 @@ def echo(sock):
         sock.sendall(data)
 
 
+class AlreadyReset:
+    """A socket whose RST came so soon that connect() told it already."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def settimeout(self, _):
+        pass
+
+    close = __exit__
+
+    def recv(self, *_):
+        raise ConnectionResetError("within connect()")
+
+    sendall = shutdown = recv
+
+
 class Stand:
     """aditd, whose tokens of `owners` may publish a few ports, an adit that publishes the first of them, and the server
     behind it. `relay`: adit dials through one: True, or what makes it for a port."""
@@ -151,7 +171,10 @@ class Stand:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE)
-        sock.connect((self.address, port or self.port))
+        try:
+            sock.connect((self.address, port or self.port))
+        except ConnectionResetError:
+            return AlreadyReset()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 

@@ -384,7 +384,10 @@ class Ports(tcp.Stand):
         return adit
 
     def visit_from(self, source):
-        sock = socket.create_connection(("127.0.0.1", self.port), tcp.PATIENCE, (source, 0))
+        try:
+            sock = socket.create_connection(("127.0.0.1", self.port), tcp.PATIENCE, (source, 0))
+        except ConnectionResetError:
+            return tcp.AlreadyReset()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 

@@ -248,10 +248,13 @@ def test_last_words_on_a_busy_link(own):
         sock.sendall(b"bulk")
         thread.start()
     time.sleep(0.5)
+    words = []
     for i in range(10):
         with stand.visit() as sock:
             sock.sendall(b"talkhere is more than is read")
-            assert is_reset(sock) == b"FATAL: %d" % i
+            words.append(is_reset(sock))
+            assert words[-1] in (b"FATAL: %d" % i, b"")
+    assert words.count(b"") < 3, "they are waited for, if only for a quarter of a second"
     over.set()
     for sock, thread in zip(fillers, threads):
         sock.shutdown(socket.SHUT_RDWR)
