@@ -369,7 +369,7 @@ def test_moods(scene, seed):
     for one in visits:
         one.join(60)
         assert not one.is_alive(), results
-    assert len(results) > 100 and results.count(200) > 50 and set(results) <= {200, 403, 502, 503, None}, results
+    assert len(results) > 100 and results.count(200) > 20 and set(results) <= {200, 403, 502, 503, None}, results
     for path, seen in moods.seen.items():
         # any of them: what GOAWAY has refused on one connection may be read after it came on the next
         refused = any(one.refused or one.number > one.end.last for one in seen)
