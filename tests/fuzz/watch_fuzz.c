@@ -38,6 +38,16 @@ static void tell(FILE *to, const struct trace_record *r, int64_t last_us[FILES])
 	fputc('\n', to);
 }
 
+/* ASCII without control characters, but for DEL: JSON lets that stand as it is (RFC 8259 section 7), and so does
+ * jansson; a terminal shows nothing of it. */
+static bool is_json_text(const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i] < ' ')
+			return false;
+	return true;
+}
+
 static void check_json(const struct summary *s, const struct merge *m)
 {
 	char *text = NULL;
@@ -47,7 +57,7 @@ static void check_json(const struct summary *s, const struct merge *m)
 	json_t *json;
 
 	REQUIRE(to != NULL && summary_json(s, m, to) == 0 && fclose(to) == 0);
-	REQUIRE(n > 1 && text[n - 1] == '\n' && fuzz_printable(text, n - 1, false));
+	REQUIRE(n > 1 && text[n - 1] == '\n' && is_json_text(text, n - 1));
 	json = json_loadb(text, n, 0, &e);
 	REQUIRE(json_is_object(json));
 	json_decref(json);
