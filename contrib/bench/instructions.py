@@ -22,12 +22,15 @@ import procs
 import subjects
 
 FEW, MANY = 1000, 5000
-STREAMS = 100
 BOUND = 300  # seconds for one load: valgrind is thirty times as slow, on a machine that may be busy
+# what is asked, its path, HTTP/1.1 visitors or one HTTP/2 visitor's streams, how many of them
 ROWS = {
-	"h2-100": ("shop", "/13b"),
-	"h2c-100": ("h2c", "/13b"),
-	"grpc-100": ("grpc", load.CALL_PATH),
+	"get-1": ("shop", "/13b", True, 1),
+	"get-10": ("shop", "/13b", True, 10),
+	"get-100": ("shop", "/13b", True, 100),
+	"h2-100": ("shop", "/13b", False, 100),
+	"h2c-100": ("h2c", "/13b", False, 100),
+	"grpc-100": ("grpc", load.CALL_PATH, False, 100),
 }
 SUBJECTS = ("nghttpx", "adit")
 
@@ -47,24 +50,24 @@ def counted(bench, log):
 
 def once(bench, subject, row, requests):
 	"""(server side, client side) in instructions, from the start to the end."""
-	name, path = ROWS[row]
+	name, path, h1, streams = ROWS[row]
 	subject.start()
 	logs = [os.path.basename(side[0].log).removesuffix(".log") for side in (subject.servers, subject.clients)]
 	try:
 		port = subject.h2_port if name == "shop" else subject.h2c_port(name)
-		load.h2load(bench.tools, port, path, STREAMS, BOUND, host=subjects.host_of(name),
-			call=bench.callee.message if name == "grpc" else None, requests=requests)
+		load.h2load(bench.tools, port, path, streams, BOUND, host=subjects.host_of(name),
+			call=bench.callee.message if name == "grpc" else None, requests=requests, h1=h1)
 	finally:
 		subject.stop()
 	return [counted(bench, log) for log in logs]
 
 
-def table(bench):
-	print(f"Instructions outside the kernel for each request, one HTTP/2 visitor with {STREAMS} streams (h2load).\n\n"
+def table(bench, rows, names):
+	print("Instructions outside the kernel for each request (h2load).\n\n"
 		"| row | subject | server side | client side | both |\n|---|---|---|---|---|", flush=True)
-	for row in ROWS:
+	for row in rows:
 		base = None
-		for name in SUBJECTS:
+		for name in names:
 			subject = subjects.ALL[name](bench)
 			few, more = (once(bench, subject, row, n) for n in (FEW, FEW + MANY))
 			server, client = ((b - a) / MANY for a, b in zip(few, more))
@@ -77,12 +80,14 @@ def table(bench):
 def main():
 	p = argparse.ArgumentParser(description="Counts the instructions of a small request.")
 	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
-	build_dir = p.parse_args().build_dir
+	p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which of them (default: all)")
+	p.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=SUBJECTS, help="of which programs (default: both)")
+	args = p.parse_args()
 	procs.adopt_orphans()
 	subjects.START_SECONDS, procs.STOP_SECONDS = 60, 30  # valgrind starts slowly, and writes its file at the end
 	work = tempfile.mkdtemp(prefix="adit-bench-")
 	try:
-		bench = subjects.Bench(work, work, build_dir, procs.Ports())
+		bench = subjects.Bench(work, work, args.build_dir, procs.Ports())
 		wanted = ("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")
 		gone = [tool for tool in wanted if not bench.tools[tool]]
 		if gone:
@@ -93,7 +98,7 @@ def main():
 		bench.origin.start()
 		bench.callee.start()
 		bench.counting = True
-		table(bench)
+		table(bench, args.rows, args.subjects)
 		return 0
 	except procs.Failed as e:
 		print(f"instructions.py: {e}", file=sys.stderr)

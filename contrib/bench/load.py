@@ -77,10 +77,12 @@ def answers_calls(tools, port, host, message):
 _UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
 
 
-def h2load(tools, port, path, streams, seconds, host=HOST, call=None, requests=None):
-	"""One HTTP/2 connection with `streams` requests in flight; POSTs of the file `call` where there is one; so many
-	`requests`, then `seconds` is their bound. h2load knows a mean latency, no percentiles."""
-	argv = [tools["h2load"], "-t1", "-c1", f"-m{streams}", *(("-n", requests) if requests else ("-D", seconds)),
+def h2load(tools, port, path, streams, seconds, host=HOST, call=None, requests=None, h1=False):
+	"""One HTTP/2 connection with `streams` requests in flight, or (`h1`) as many of HTTP/1.1 with one each; POSTs of
+	the file `call` where there is one; so many `requests`, then `seconds` is their bound. h2load knows a mean latency,
+	no percentiles."""
+	argv = [tools["h2load"], "-t1", *(("--h1", f"-c{streams}", "-m1") if h1 else ("-c1", f"-m{streams}")),
+		*(("-n", requests) if requests else ("-D", seconds)),
 		f"--connect-to=127.0.0.1:{port}",
 		*(["-d", call, *_fields(CALL_FIELDS)] if call else []), f"http://{host}{path}"]
 	status, out, err = run(argv, seconds + GRACE_SECONDS)
