@@ -1,6 +1,5 @@
 #include "base/buf.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -14,8 +13,7 @@ struct chunk {
 
 void buf_init(struct buf *b)
 {
-	b->head = b->tail = NULL;
-	b->len = 0;
+	*b = (struct buf)BUF_INIT;
 }
 
 static void drop_head(struct buf *b)
@@ -25,7 +23,7 @@ static void drop_head(struct buf *b)
 	b->head = c->next;
 	if (!b->head)
 		b->tail = NULL;
-	free(c);
+	pool_give(b->pool, c);
 }
 
 void buf_clear(struct buf *b)
@@ -45,7 +43,7 @@ void buf_wipe(struct buf *b)
 static struct chunk *add_chunk(struct buf *b, size_t min)
 {
 	size_t cap = min < BUF_CHUNK_MIN ? BUF_CHUNK_MIN : min;
-	struct chunk *c = malloc(sizeof(*c) + cap);
+	struct chunk *c = pool_take(b->pool, sizeof(*c) + cap);
 
 	if (!c)
 		return NULL;
@@ -155,5 +153,6 @@ void buf_splice(struct buf *dst, struct buf *src)
 		dst->head = src->head;
 	dst->tail = src->tail;
 	dst->len += src->len;
-	buf_init(src);
+	src->head = src->tail = NULL;
+	src->len = 0;
 }

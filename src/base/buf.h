@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/pool.h"
+
 /** The smallest chunk: a small message fits it, and with its header it is one of the sizes that malloc serves fastest. */
 #define BUF_CHUNK_MIN 1000
 
@@ -17,9 +19,10 @@ struct chunk;
 struct buf {
 	struct chunk *head, *tail;
 	size_t len; /* bytes in it; read it directly */
+	struct pool *pool; /* where its chunks come from and go to; NULL: malloc and free. It may be set at any time. */
 };
 
-#define BUF_INIT {NULL, NULL, 0}
+#define BUF_INIT {NULL, NULL, 0, NULL}
 
 void buf_init(struct buf *b);
 

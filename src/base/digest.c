@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+
 #include "base/err.h"
 
 int digest_sha256(const void *p, size_t n, uint8_t out[SHA256_LEN])
@@ -127,5 +129,10 @@ int base64_decode(const char *text, size_t text_len, uint8_t *out, size_t n)
 
 void secret_wipe(void *p, size_t n)
 {
+#ifdef HAVE_EXPLICIT_BZERO
+	if (n)
+		explicit_bzero(p, n); /* by words as wide as the processor's */
+#else
 	OPENSSL_cleanse(p, n);
+#endif
 }

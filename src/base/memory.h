@@ -7,6 +7,17 @@
 
 #include <stddef.h>
 
+/** For a large array on the stack that is written before it is read: it is not cleared first, as everything else is
+ *  (-ftrivial-auto-var-init). */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define MEMORY_UNSET __attribute__((uninitialized))
+#endif
+#endif
+#ifndef MEMORY_UNSET
+#define MEMORY_UNSET
+#endif
+
 /**
  * Keeps a few MiB of freed heap instead of giving it back to the kernel at once: buffers of 4 to 64 KiB come and go
  * with every body, and mapping their pages anew each time cost a tenth of a download's CPU. Does nothing where the

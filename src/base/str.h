@@ -50,6 +50,16 @@ int str_to_u64(struct str s, uint64_t *out);
 #define STR_U64_MAX 21
 struct str str_of_u64(uint64_t v, char out[STR_U64_MAX]);
 
+/** Its beginning, as much as fits `out` of `size` > 0 bytes with the NUL behind it. */
+static inline void str_cut(struct str s, char *out, size_t size)
+{
+	size_t n = s.n < size ? s.n : size - 1;
+
+	if (n)
+		memcpy(out, s.p, n);
+	out[n] = '\0';
+}
+
 /** A malloc'd NUL-terminated copy, NULL when out of memory; the caller frees it. */
 char *str_dup(struct str s);
 

@@ -106,6 +106,7 @@ struct outer *outer_new(struct loop *l, struct stream *s, const struct outer_eve
 	o->owner = owner;
 	o->budget = (struct budget){NULL, OUTER_BUDGET, 0};
 	opt.budget = &o->budget;
+	opt.pool = loop_pool(l);
 	o->tell = (struct task){.run = tell_gone, .arg = o};
 	o->free = (struct task){.run = release, .arg = o};
 	o->h2 = h2_new(&opt, &h2_events, o);

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/memory.h"
 #include "carrier/carrier.h"
 #include "edge/admit.h"
 #include "edge/auth.h"
@@ -127,12 +128,12 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 {
 	const struct forward_visitor v = {str_of(from->stream->peer.ip), from->stream->tls, trusted};
 	struct str client = forward_client(h, &v);
-	char visitor[ADDRESS_TEXT_MAX];
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true};
+	char visitor[ADDRESS_TEXT_MAX] MEMORY_UNSET;
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true, loop_pool(e->loop)};
 	struct exchange *x;
 	int err;
 
-	snprintf(visitor, sizeof(visitor), "%.*s", STR_ARG(client));
+	str_cut(client, visitor, sizeof(visitor));
 	x = exchange_new(&o, from->asking);
 	if (!x)
 		return;
@@ -367,7 +368,7 @@ static void on_door_closed(void *owner, struct door *d)
 
 static void ask(struct edge *e, struct door *d, const char *visitor, const char *name)
 {
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false, loop_pool(e->loop)};
 	struct exchange *x = exchange_new(&o, door_half(d));
 	struct head h;
 	int err;

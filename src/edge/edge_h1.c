@@ -462,6 +462,7 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
 	}
 	c->half.ops = &edge_h1_ops;
 	c->loop = l;
+	c->in.pool = c->out.pool = loop_pool(l);
 	c->stream = s;
 	c->events = events;
 	c->owner = owner;

@@ -359,6 +359,7 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	c->owner = owner;
 	c->budget = (struct budget){budget, EDGE_H2_BUDGET, 0};
 	o.budget = &c->budget;
+	o.pool = loop_pool(l);
 	list_init(&c->node);
 	c->free = (struct task){.run = release, .arg = c};
 	c->h2 = h2_new(&o, &h2_events, c);

@@ -14,6 +14,7 @@ struct exchange {
 	const struct exchange_events *events;
 	void *arg;
 	const char *hop;
+	struct pool *pool;
 	unsigned depth;      /* ops that are running: it is freed when the last one returns */
 	bool over;
 	bool was_head;
@@ -52,7 +53,7 @@ static void forget_head(struct exchange *x)
 {
 	if (x->kept)
 		head_free(x->kept);
-	free(x->kept);
+	pool_give(x->pool, x->kept);
 	x->kept = NULL;
 }
 
@@ -66,8 +67,8 @@ static void leave(struct exchange *x)
 	if (--x->depth || !x->over)
 		return;
 	forget_head(x);
-	free(x->text);
-	free(x);
+	pool_give(x->pool, x->text);
+	pool_give(x->pool, x);
 }
 
 /* Both sides are unlinked or have said all. */
@@ -166,9 +167,10 @@ static void ask(struct exchange *x)
 /* Keeps the head of a request that waits, and of one that may be asked again. False: no memory for one that has to. */
 static bool keep_head(struct exchange *x, const struct head *h)
 {
-	if (x->kept || !(x->kept = malloc(sizeof(*x->kept))))
+	if (x->kept || !(x->kept = pool_take(x->pool, sizeof(*x->kept))))
 		return x->kept != NULL;
 	head_init(x->kept);
+	fields_use(&x->kept->fields, x->pool);
 	if (head_copy(x->kept, h) < 0)
 		forget_head(x);
 	return x->kept != NULL;
@@ -364,7 +366,7 @@ static const struct half_ops back_ops = {back_head, back_body, back_end, back_cr
 
 struct exchange *exchange_new(const struct exchange_options *o, struct half *asking)
 {
-	struct exchange *x = malloc(sizeof(*x));
+	struct exchange *x = pool_take(o->pool, sizeof(*x));
 
 	if (!x)
 		return NULL;
@@ -374,6 +376,7 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->events = o->events;
 	x->arg = o->arg;
 	x->hop = o->hop;
+	x->pool = o->pool;
 	x->depth = 0;
 	x->over = x->was_head = x->bodyless = x->grpc = false;
 	x->request_ended = x->response_begun = x->response_ended = false;
@@ -388,22 +391,13 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->text = NULL;
 	x->accept = "";
 	x->method[0] = x->detail[0] = x->name[0] = '\0';
-	snprintf(x->visitor, sizeof(x->visitor), "%s", o->visitor);
+	str_cut(str_of(o->visitor), x->visitor, sizeof(x->visitor));
 	x->report = (struct exchange_report){
 		.method = x->method, .host = "", .path = "", .name = x->name, .visitor = x->visitor, .detail = x->detail,
 		.began_us = clock_us(),
 	};
 	half_link(&x->front, asking);
 	return x;
-}
-
-static void copy_cut(char *out, size_t max, struct str s)
-{
-	size_t n = s.n < max ? s.n : max;
-
-	if (n)
-		memcpy(out, s.p, n);
-	out[n] = '\0';
 }
 
 static size_t at_most(size_t n, size_t max)
@@ -432,13 +426,13 @@ static void note_request(struct exchange *x, const struct head *h, bool bodyless
 	x->grpc = h->minor == 2 && is_grpc(fields_get(&h->fields, STR("content-type")));
 	x->websocket = str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket"));
 	x->was_head = str_eq(method, STR("HEAD"));
-	copy_cut(x->method, EXCHANGE_METHOD_MAX, method);
-	x->text = at = malloc(host_n + path_n + accept_n + 3);
+	str_cut(method, x->method, sizeof(x->method));
+	x->text = at = pool_take(x->pool, host_n + path_n + accept_n + 3);
 	if (!at)
 		return; /* the log line goes without them */
-	copy_cut(at, host_n, host);
-	copy_cut(at + host_n + 1, path_n, path);
-	copy_cut(at + host_n + 1 + path_n + 1, accept_n, accept);
+	str_cut(host, at, host_n + 1);
+	str_cut(path, at + host_n + 1, path_n + 1);
+	str_cut(accept, at + host_n + 1 + path_n + 1, accept_n + 1);
 	x->report.host = at;
 	x->report.path = at + host_n + 1;
 	x->accept = at + host_n + 1 + path_n + 1;
@@ -476,12 +470,12 @@ const char *exchange_name_of(const struct exchange *x)
 
 void exchange_name(struct exchange *x, const char *name)
 {
-	copy_cut(x->name, EXCHANGE_HOST_MAX, str_of(name));
+	str_cut(str_of(name), x->name, sizeof(x->name));
 }
 
 void exchange_detail(struct exchange *x, const char *detail)
 {
-	copy_cut(x->detail, EXCHANGE_DETAIL_MAX, str_of(detail));
+	str_cut(str_of(detail), x->detail, sizeof(x->detail));
 }
 
 void exchange_retry_after(struct exchange *x, unsigned seconds)

@@ -64,6 +64,7 @@ struct exchange_options {
 	const char *hop;       /* PAGE_HOP_* of this program, for error pages */
 	const char *visitor;   /* copied */
 	bool keeps;            /* it may be asked again: a copy of the head is kept until the response's head */
+	struct pool *pool;     /* its memory's; outlives it, may be NULL */
 };
 
 /** For its owner's use; the exchange unlinks the node when it ends. */

@@ -6,7 +6,6 @@
 #include "config.h"
 
 #include "base/err.h"
-#include "base/memory.h"
 #include "h2/h2_int.h"
 
 /** Resets of streams by a tunnel's other end that its session takes at once, and each second: visitors who cancel. */
@@ -25,9 +24,11 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct h2 *h = arg;
 	struct h2_stream *s = find(h, frame->hd.stream_id);
 
+	h->block = NULL;
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
 	h->calm.block = 0;
+	h->block = s;
 	if (s) {
 		head_reset(&s->head);
 		s->head.length = HEAD_LENGTH_UNKNOWN;
@@ -42,6 +43,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		h2_wake(h);
 		return 0;
 	}
+	h->block = s;
 	s->id = frame->hd.stream_id;
 	nghttp2_session_set_stream_user_data(session, s->id, s);
 	return 0;
@@ -51,11 +53,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct h2 *h = arg;
-	struct h2_stream *s = find(h, frame->hd.stream_id);
+	struct h2_stream *s = h->block; /* no look-up for each field */
 	struct str n = {(const char *)name, name_len}, v = {(const char *)value, value_len};
 	int err;
 
 	(void)session;
+	(void)frame;
 	(void)flags;
 	if (!h2_calm_field(h, name_len, value_len)) {
 		h->calmed = true;
@@ -196,8 +199,11 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	/* nghttp2 has found a fault that ends the connection, and hears nothing any more */
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		h->error = why_ended(h);
-	if (s && frame->hd.type == NGHTTP2_HEADERS)
+	if (s && frame->hd.type == NGHTTP2_HEADERS) {
+		if (frame->headers.nvlen && frame->headers.nva[0].flags & NGHTTP2_NV_FLAG_NO_COPY_NAME)
+			h2_stream_forget_text(s);
 		h2_stream_ready(s); /* only now has a request's stream a window */
+	}
 	if (s && end && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
 		h2_stream_ended(s);
 	return 0;
@@ -328,13 +334,15 @@ static bool choose(struct h2 *h)
 	if (!e)
 		return false;
 	h->chosen = container_of(e, struct h2_stream, turn);
-	h2_submitted(h, nghttp2_session_resume_data(h->session, h->chosen->id));
+	h2_stream_chosen(h->chosen);
 	return true;
 }
 
 size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap)
 {
 	settle(h);
+	if (h->gone)
+		return 0;
 	h->out = p;
 	h->out_room = cap;
 	for (;;) {
@@ -384,39 +392,9 @@ static int make_callbacks(nghttp2_session_callbacks **out)
 	return 0;
 }
 
-/* nghttp2's memory is the allocator's, but for what it frees once a secret has come: that may have held it, decoded.
- * Where the peer puts it into the HPACK table it stays there until it is crowded out, or the connection ends. */
-static void *h2_malloc(size_t n, void *arg)
-{
-	(void)arg;
-	return malloc(n);
-}
-
-static void h2_free_wiped(void *p, void *arg)
-{
-	const struct h2 *h = arg;
-
-	if (h->secret_held)
-		memory_free_wiped(p);
-	else
-		free(p);
-}
-
-static void *h2_calloc(size_t n, size_t size, void *arg)
-{
-	(void)arg;
-	return calloc(n, size);
-}
-
-static void *h2_realloc(void *p, size_t n, void *arg)
-{
-	(void)arg;
-	return realloc(p, n);
-}
-
 static int make_session(struct h2 *h)
 {
-	nghttp2_mem memory = {h, h2_malloc, h2_free_wiped, h2_calloc, h2_realloc};
+	nghttp2_mem memory = h2_memory(h);
 	nghttp2_session_callbacks *c;
 	nghttp2_option *o;
 	int err;
@@ -481,6 +459,7 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->gated = h->role == H2_ANSWERING && !h->tunnel;
 	h->gate.last = -1;
 	h->budget = o->budget;
+	h->pool = o->pool;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
 	h->window = o->window ? o->window : H2_WINDOW_MIN;
 	list_init(&h->streams);
@@ -538,6 +517,7 @@ void h2_cut(struct h2 *h)
 	struct list all;
 
 	list_init(&all);
+	h->gone = true;
 	h->error = h->error ? h->error : ADIT_ERR_EOF;
 	while (!list_empty(&h->streams)) {
 		struct list *node = h->streams.next;

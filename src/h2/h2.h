@@ -14,6 +14,7 @@
 #ifndef ADIT_H2_H2_H
 #define ADIT_H2_H2_H
 
+#include "base/pool.h"
 #include "h2/budget.h"
 #include "http/half.h"
 #include "http/head.h"
@@ -69,6 +70,7 @@ struct h2_patience {
 struct h2_options {
 	enum h2_role role;
 	struct budget *budget; /* outlives the h2 */
+	struct pool *pool;     /* for what comes and goes with streams; outlives the h2, may be NULL */
 	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
 	uint32_t streams;      /* answering: streams at once, 0 = H2_STREAMS_MAX */
 	uint32_t window;       /* each stream's first window, 0 = H2_WINDOW_MIN */

@@ -20,6 +20,9 @@
 /** What a field counts besides its text, RFC 9113 section 6.5.2. */
 #define H2_FIELD_OVERHEAD 32
 
+/** Flags of a field whose text nghttp2 reads where it is. */
+#define H2_NOT_COPIED (NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)
+
 struct h2 {
 	nghttp2_session *session;
 	nghttp2_nv nva[HTTP_FIELDS_MAX + H2_PSEUDO_MAX]; /* scratch of one call: a field block for nghttp2 */
@@ -32,11 +35,13 @@ struct h2 {
 	struct calm calm;
 	bool calmed;         /* it was ended for too much of something */
 	struct budget *budget;
+	struct pool *pool;
 	struct sched sched;
 	struct list streams;
 	struct list dead;    /* to be freed when no op of theirs can be running */
 	unsigned open, opened;
 	bool goaway_sent, goaway_got;
+	bool gone;           /* the far end is: see h2_cut */
 	bool idle_due;       /* the last stream has ended, the owner is to be told */
 	int error;           /* why the connection is of no further use, 0 = it is */
 	bool settings_got;
@@ -51,6 +56,7 @@ struct h2 {
 	uint8_t *out;        /* the caller's buffer, during h2_pull only */
 	size_t out_room;
 	struct h2_stream *chosen;
+	struct h2_stream *block; /* whose field block is arriving, until it is closed */
 	uint64_t sent;       /* body bytes, of all streams */
 };
 
@@ -62,9 +68,12 @@ struct h2_stream {
 	struct sched_entry turn;
 	int32_t id;          /* -1 until the request is submitted */
 	/* sending */
+	char *text;          /* what nghttp2 will read of the head that waits there; NULL when it is sent */
+	size_t text_len;
 	struct buf out;      /* body taken from the peer, not yet given to nghttp2 */
 	struct fields out_trailers;
-	bool out_started;    /* the head is submitted, with a data source */
+	bool out_started;    /* the head is submitted, and a body follows */
+	bool out_attached;   /* nghttp2 has its data source */
 	bool out_ended;      /* the peer has said end */
 	bool out_done;       /* END_STREAM is given to nghttp2 */
 	bool out_sent;       /* and has gone out */
@@ -124,9 +133,10 @@ void h2_stream_fail(struct h2_stream *s, int err);
 void h2_stream_enough(struct h2_stream *s);
 /** A frame that carried END_STREAM has gone out. */
 void h2_stream_ended(struct h2_stream *s);
-/** nghttp2's data source. */
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
-                       nghttp2_data_source *source, void *arg);
+/** It is the scheduler's choice: nghttp2 will ask it for data. */
+void h2_stream_chosen(struct h2_stream *s);
+/** nghttp2 has sent its head, or will never read it. */
+void h2_stream_forget_text(struct h2_stream *s);
 /** Queues it with the scheduler if it has something to send that the far end's window allows. */
 void h2_stream_ready(struct h2_stream *s);
 static inline void h2_wake(struct h2 *h)
@@ -134,8 +144,13 @@ static inline void h2_wake(struct h2 *h)
 	h->events->wake(h->owner);
 }
 
+/* h2_memory.c */
+/** For the session of `h`, which outlives it. */
+nghttp2_mem h2_memory(struct h2 *h);
+
 /* heads.c */
-/** Name-value pairs of a head for nghttp2, which copies them; `nva` has room for HTTP_FIELDS_MAX + H2_PSEUDO_MAX. */
+/** Name-value pairs of a head for nghttp2, which does not copy them: all texts must live until the frame is sent.
+ *  `nva` has room for HTTP_FIELDS_MAX + H2_PSEUDO_MAX. */
 size_t h2_heads_request(const struct head *h, char length[STR_U64_MAX], nghttp2_nv *nva);
 size_t h2_heads_response(const struct head *h, char status[STR_U64_MAX], char length[STR_U64_MAX], nghttp2_nv *nva);
 size_t h2_heads_fields(const struct fields *f, nghttp2_nv *nva);

@@ -8,8 +8,8 @@ static uint8_t flags_of(struct str name)
 	if ((name.n == 13 && memcmp(name.p, "authorization", 13) == 0) ||
 	    (name.n == 6 && memcmp(name.p, "cookie", 6) == 0) ||
 	    (name.n == 10 && memcmp(name.p, "set-cookie", 10) == 0))
-		return NGHTTP2_NV_FLAG_NO_INDEX;
-	return NGHTTP2_NV_FLAG_NONE;
+		return H2_NOT_COPIED | NGHTTP2_NV_FLAG_NO_INDEX;
+	return H2_NOT_COPIED;
 }
 
 static nghttp2_nv pair(struct str name, struct str value)

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "h2/h2_int.h"
 #include "http/judge.h"
@@ -35,7 +36,7 @@ struct h2_stream *h2_stream_new(struct h2 *h)
 
 	if (!budget_take(h->budget, h->window))
 		return NULL;
-	s = malloc(sizeof(*s)); /* calloc passes by the thread's cache of small blocks */
+	s = pool_take(h->pool, sizeof(*s));
 	if (!s) {
 		budget_give(h->budget, h->window);
 		return NULL;
@@ -55,6 +56,10 @@ struct h2_stream *h2_stream_new(struct h2 *h)
 	s->head.length = HEAD_LENGTH_UNKNOWN;
 	fields_init(&s->out_trailers);
 	fields_init(&s->in_trailers);
+	fields_use(&s->head.fields, h->pool);
+	fields_use(&s->out_trailers, h->pool);
+	fields_use(&s->in_trailers, h->pool);
+	s->out.pool = s->in.pool = h->pool;
 	return s;
 }
 
@@ -81,9 +86,10 @@ void h2_stream_free(struct h2_stream *s)
 	buf_clear(&s->in);
 	head_free(&s->head);
 	free(s->protocol);
+	h2_stream_forget_text(s);
 	fields_free(&s->out_trailers);
 	fields_free(&s->in_trailers);
-	free(s);
+	pool_give(s->h2->pool, s);
 }
 
 void h2_stream_drop(struct h2_stream *s, int err)
@@ -110,38 +116,82 @@ void h2_stream_fail(struct h2_stream *s, int err)
 
 /* ---- sending: what the peer says */
 
-static void submit_request(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
+/* A copy of the head, as one piece and with room for `digits` bytes of numbers behind it, that lives until nghttp2 has
+ * sent it: nghttp2 would copy field by field. Returns that room; NULL when out of memory. */
+static char *keep_text(struct h2_stream *s, struct head *h, size_t digits)
 {
-	nghttp2_nv *nva = s->h2->nva;
-	char length[STR_U64_MAX];
-	size_t n = h2_heads_request(h, length, nva);
-
-	s->id = nghttp2_submit_request(s->h2->session, NULL, nva, n, source, s);
+	s->text_len = h->fields.used + digits;
+	s->text = pool_take(s->h2->pool, s->text_len);
+	if (!s->text)
+		return NULL;
+	if (h->fields.used)
+		memcpy(s->text, h->fields.block, h->fields.used);
+	h->fields.block = s->text;
+	return s->text + h->fields.used;
 }
 
-static int submit_response(struct h2_stream *s, const struct head *h, const nghttp2_data_provider *source)
+void h2_stream_forget_text(struct h2_stream *s)
+{
+	if (!s->text)
+		return;
+	secret_wipe(s->text, s->text_len);
+	pool_give(s->h2->pool, s->text);
+	s->text = NULL;
+}
+
+static void submit_request(struct h2_stream *s, const struct head *h, bool bodyless)
+{
+	nghttp2_nv *nva = s->h2->nva;
+	struct head told = *h;
+	char *length = keep_text(s, &told, STR_U64_MAX);
+
+	s->id = NGHTTP2_ERR_NOMEM;
+	if (length)
+		s->id = nghttp2_submit_headers(s->h2->session, bodyless ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, -1, NULL,
+		                               nva, h2_heads_request(&told, length, nva), s);
+}
+
+static nghttp2_nv copied(nghttp2_nv v)
+{
+	v.flags &= (uint8_t)~H2_NOT_COPIED;
+	return v;
+}
+
+/* There may be several of them before the final one. */
+static int submit_interim(struct h2_stream *s, const struct head *h)
+{
+	nghttp2_nv *nva = s->h2->nva;
+	char status[STR_U64_MAX], length[STR_U64_MAX];
+	size_t n = h2_heads_response(h, status, length, nva);
+
+	for (size_t i = 0; i < n; i++)
+		nva[i] = copied(nva[i]);
+	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
+}
+
+static int submit_response(struct h2_stream *s, const struct head *h, bool bodyless)
 {
 	bool ignored = s->upgrade && h->status >= 200 && h->status < 300;
 	nghttp2_nv *nva = s->h2->nva;
-	char status[STR_U64_MAX], other[STR_U64_MAX], length[STR_U64_MAX];
 	struct head told = *h;
+	char *numbers = keep_text(s, &told, 3 * STR_U64_MAX);
 	size_t n;
 
+	if (!numbers)
+		return NGHTTP2_ERR_NOMEM;
 	/* any 2xx would say that the upgrade was accepted: a stranger gets an error, our own program is told */
 	if (ignored)
 		told.status = s->h2->tunnel ? 200 : 502;
 	if (ignored && s->h2->tunnel)
 		told.length = HEAD_LENGTH_UNKNOWN; /* not allowed beside it, RFC 9110 section 8.6 */
-	n = h2_heads_response(&told, status, length, nva);
+	n = h2_heads_response(&told, numbers, numbers + STR_U64_MAX, nva);
 	if (ignored && s->h2->tunnel) {
-		struct str text = str_of_u64((uint64_t)h->status, other);
+		struct str text = str_of_u64((uint64_t)h->status, numbers + 2 * STR_U64_MAX);
 
-		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)(uintptr_t)text.p, 11, text.n,
-		                        NGHTTP2_NV_FLAG_NONE};
+		nva[n++] = (nghttp2_nv){(uint8_t *)"adit-status", (uint8_t *)(uintptr_t)text.p, 11, text.n, H2_NOT_COPIED};
 	}
-	if (h->status >= 200 || h->status == 101)
-		return nghttp2_submit_response(s->h2->session, s->id, nva, n, source);
-	return nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, nva, n, NULL);
+	return nghttp2_submit_headers(s->h2->session, bodyless ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, s->id, NULL,
+	                              nva, n, NULL);
 }
 
 /* What comes behind the request was meant for who would have accepted; nobody waits for its end. */
@@ -173,8 +223,6 @@ static size_t send_buffer(const struct h2 *h)
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct h2_stream *s = stream_of(self);
-	const nghttp2_data_provider source = {{.ptr = s}, h2_stream_read};
-	const nghttp2_data_provider *body = bodyless ? NULL : &source;
 	bool final = h->status == 0 || h->status == 101 || h->status >= 200;
 	int err;
 
@@ -188,11 +236,11 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 			return;
 		}
 		s->turn.interactive = s->upgrade && !s->raw;
-		submit_request(s, h, body);
+		submit_request(s, h, bodyless);
 		err = s->id < 0 ? s->id : 0;
 	} else {
 		s->turn.interactive = h->status == 101 && !s->raw;
-		err = submit_response(s, h, body);
+		err = final ? submit_response(s, h, bodyless) : submit_interim(s, h);
 	}
 	if (err) {
 		h2_stream_fail(s, err == NGHTTP2_ERR_NOMEM ? ADIT_ERR_NOMEM : ADIT_ERR_LIMIT);
@@ -201,10 +249,10 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 	h2_wake(s->h2);
 	if (!final)
 		return;
-	s->out_started = body != NULL;
-	s->out_done = body == NULL;
+	s->out_started = !bodyless;
+	s->out_done = bodyless;
 	/* what comes behind an upgrade is held until it is accepted: h2_stream_block */
-	if (body && (s->raw || !s->upgrade || s->h2->role == H2_ANSWERING))
+	if (!bodyless && (s->raw || !s->upgrade || s->h2->role == H2_ANSWERING))
 		half_credit(&s->half, send_buffer(s->h2));
 	if (s->upgrade && s->h2->role == H2_ANSWERING && h->status != 101)
 		refuse_upgrade(s);
@@ -305,8 +353,9 @@ static void submit_trailers(struct h2_stream *s, uint32_t *flags)
 	h2_submitted(s->h2, nghttp2_submit_trailer(s->h2->session, s->id, nva, n));
 }
 
-ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
-                       nghttp2_data_source *source, void *arg)
+/* nghttp2's data source. */
+static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags,
+                        nghttp2_data_source *source, void *arg)
 {
 	struct h2_stream *s = source->ptr;
 	struct h2 *h = arg;
@@ -331,6 +380,19 @@ ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 		submit_trailers(s, flags);
 	}
 	return (ssize_t)n;
+}
+
+void h2_stream_chosen(struct h2_stream *s)
+{
+	const nghttp2_data_provider source = {{.ptr = s}, read_out};
+	nghttp2_session *session = s->h2->session;
+
+	/* not with the head: nghttp2 would ask before it is this stream's turn, put it off, and take it up again */
+	if (s->out_attached)
+		h2_submitted(s->h2, nghttp2_session_resume_data(session, s->id));
+	else
+		h2_submitted(s->h2, nghttp2_submit_data(session, NGHTTP2_FLAG_END_STREAM, s->id, &source));
+	s->out_attached = true;
 }
 
 /* ---- receiving: what the far end says */
@@ -510,6 +572,8 @@ void h2_stream_closed(struct h2_stream *s, uint32_t code)
 
 	s->closed = true;
 	s->close_code = code;
+	if (s->h2->block == s)
+		s->h2->block = NULL;
 	sched_remove(&s->turn);
 	buf_clear(&s->out);
 	/* nobody waits for what the rest would bring; and TCP does not hold a RST back behind what is not read */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/memory.h"
 
 /* What a chain of a dozen proxies needs. A longer list stays as it came, and our part becomes a field of its own. */
 #define LIST_MAX 2048
@@ -57,9 +58,22 @@ static bool is_dropped(struct fields *f, uint32_t i, bool listed)
 	       (listed && fields_has_token(f, STR("connection"), name));
 }
 
+/* Does Connection name other fields than those that are dropped anyway? */
+static bool lists_fields(const struct fields *f)
+{
+	for (uint32_t i = 0; i < f->n; i++) {
+		struct str value = fields_value(f, i);
+
+		if (str_eq(fields_name(f, i), STR("connection")) && !str_eq_nocase(value, STR("keep-alive")) &&
+		    !str_eq_nocase(value, STR("upgrade")))
+			return true;
+	}
+	return false;
+}
+
 void forward_strip(struct fields *f)
 {
-	bool listed = fields_has(f, STR("connection"));
+	bool listed = lists_fields(f);
 	uint32_t kept = 0;
 
 	/* marked first, moved after: what Connection names is looked up in the list while it is whole */
@@ -69,8 +83,11 @@ void forward_strip(struct fields *f)
 	for (uint32_t i = 0; i < f->n; i++) {
 		struct str name = fields_name(f, i);
 
-		if (name.n && !str_eq(name, STR("connection")))
-			f->v[kept++] = f->v[i];
+		if (!name.n || str_eq(name, STR("connection")))
+			continue;
+		if (kept != i)
+			f->v[kept] = f->v[i];
+		kept++;
 	}
 	f->n = kept;
 }
@@ -223,7 +240,7 @@ static struct str proto_of(const struct forward_visitor *v)
 
 static int set_forwarded(struct head *h, const struct forward_visitor *v)
 {
-	struct text t;
+	struct text t MEMORY_UNSET;
 
 	text_init(&t);
 	if (v->trusted && fields_has(&h->fields, STR("forwarded")))
@@ -242,7 +259,7 @@ static int set_forwarded(struct head *h, const struct forward_visitor *v)
 
 static int set_for(struct head *h, const struct forward_visitor *v)
 {
-	struct text t;
+	struct text t MEMORY_UNSET;
 
 	text_init(&t);
 	if (v->trusted)

@@ -39,11 +39,26 @@ bool h1_is_tchar(char c)
 	return tchars[u >> 5] >> (u & 31) & 1;
 }
 
+/* Are all of eight bytes small letters or "-", as nearly all bytes of names are? */
+static bool is_plain(uint64_t w)
+{
+	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+	uint64_t dash = w ^ ones * '-', letter = (w + ones * (0x80 - 'a')) & ~(w + ones * (0x7f - 'z'));
+
+	dash = (dash - ones) & ~dash;
+	return !(w & high) && ((letter | dash) & high) == high;
+}
+
 bool h1_is_token(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (!h1_is_tchar(s.p[i]))
+	for (size_t i = 0; i < s.n; i++) {
+		uint64_t w;
+
+		while (s.n - i >= 8 && (memcpy(&w, s.p + i, 8), is_plain(w)))
+			i += 8;
+		if (i < s.n && !h1_is_tchar(s.p[i]))
 			return false;
+	}
 	return s.n > 0;
 }
 
@@ -52,30 +67,31 @@ static bool is_control(char c)
 	return ((uint8_t)c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-size_t h1_control(const char *s, size_t n)
+/* May there be a control byte among these eight? HTAB counts here. */
+static bool may_control(const char *s)
 {
 	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+	uint64_t w, below, del;
+
+	memcpy(&w, s, 8);
+	below = (w - ones * 0x20) & ~w;
+	del = w ^ ones * 0x7f;
+	del = (del - ones) & ~del;
+	return (below | del) & high;
+}
+
+size_t h1_control(const char *s, size_t n)
+{
 	size_t i = 0;
 
-	while (i < n) {
-		uint64_t w, below, del;
-		size_t end = n - i < 8 ? n : i + 8;
-
-		if (end - i == 8) {
-			memcpy(&w, s + i, 8);
-			below = (w - ones * 0x20) & ~w & high;
-			del = w ^ ones * 0x7f;
-			del = (del - ones) & ~del & high;
-			if (!(below | del)) {
-				i = end;
-				continue;
-			}
-		}
-		for (; i < end; i++)
-			if (is_control(s[i]))
-				return i;
-	}
-	return n;
+	while (n - i >= 8 && !may_control(s + i))
+		i += 8;
+	/* the rest, with some of what has been looked at before it */
+	if (i && n - i < 8 && !may_control(s + n - 8))
+		return n;
+	while (i < n && !is_control(s[i]))
+		i++;
+	return i;
 }
 
 static bool is_digit(char c)

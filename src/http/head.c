@@ -5,7 +5,6 @@
 
 #include "base/digest.h"
 #include "base/err.h"
-#include "base/memory.h"
 
 /* A browser's head is 600 to 1500 bytes and about 20 fields: one growth at most. */
 #define BLOCK_FIRST 1024
@@ -26,25 +25,12 @@ void fields_reset(struct fields *f)
 
 void fields_free(struct fields *f)
 {
+	if (!f->v && !f->block)
+		return;
 	fields_reset(f);
-	free(f->v);
-	free(f->block);
+	pool_give(f->pool, f->v);
+	pool_give(f->pool, f->block);
 	fields_init(f);
-}
-
-static struct str text_at(const struct fields *f, uint32_t off, uint32_t n)
-{
-	return (struct str){n ? f->block + off : "", n};
-}
-
-struct str fields_name(const struct fields *f, uint32_t i)
-{
-	return text_at(f, f->v[i].name, f->v[i].name_len);
-}
-
-struct str fields_value(const struct fields *f, uint32_t i)
-{
-	return text_at(f, f->v[i].value, f->v[i].value_len);
 }
 
 static bool in_block(const struct fields *f, struct str s)
@@ -60,8 +46,7 @@ static void rebase(struct str *s, const struct fields *f, bool own, uintptr_t ol
 		s->p = f->block + ((uintptr_t)s->p - old);
 }
 
-/* Room for `n` more bytes. `a` and `b` may be text of this very block (a value taken from it): they move along. */
-static int reserve(struct fields *f, size_t n, struct str *a, struct str *b)
+static int grow(struct fields *f, size_t n, struct str *a, struct str *b)
 {
 	bool own_a = in_block(f, *a), own_b = in_block(f, *b);
 	uintptr_t old = (uintptr_t)f->block;
@@ -72,11 +57,13 @@ static int reserve(struct fields *f, size_t n, struct str *a, struct str *b)
 		return ADIT_ERR_HEAD_TOO_BIG;
 	while (size < f->used + n)
 		size *= 2;
-	if (size == f->size)
-		return 0;
-	block = memory_grow_wiped(f->block, f->used, size);
+	block = pool_take(f->pool, size);
 	if (!block)
 		return ADIT_ERR_NOMEM;
+	if (f->used)
+		memcpy(block, f->block, f->used);
+	secret_wipe(f->block, f->used);
+	pool_give(f->pool, f->block);
 	f->block = block;
 	f->size = (uint32_t)size;
 	rebase(a, f, own_a, old);
@@ -85,21 +72,33 @@ static int reserve(struct fields *f, size_t n, struct str *a, struct str *b)
 	return 0;
 }
 
-static int reserve_entries(struct fields *f, uint32_t n)
+/* Room for `n` more bytes. `a` and `b` may be text of this very block (a value taken from it): they move along. */
+static inline int reserve(struct fields *f, size_t n, struct str *a, struct str *b)
+{
+	return f->block && n <= f->size - f->used && n <= HTTP_HEAD_MAX - f->used ? 0 : grow(f, n, a, b);
+}
+
+static int grow_entries(struct fields *f, uint32_t n)
 {
 	uint32_t cap = f->cap ? f->cap : FIELDS_FIRST;
 	struct field *v;
 
 	while (cap < n)
 		cap *= 2;
-	if (cap == f->cap)
-		return 0;
-	v = realloc(f->v, cap * sizeof(*v));
+	v = pool_take(f->pool, cap * sizeof(*v));
 	if (!v)
 		return ADIT_ERR_NOMEM;
+	if (f->n)
+		memcpy(v, f->v, f->n * sizeof(*v));
+	pool_give(f->pool, f->v);
 	f->v = v;
 	f->cap = cap;
 	return 0;
+}
+
+static inline int reserve_entries(struct fields *f, uint32_t n)
+{
+	return n <= f->cap ? 0 : grow_entries(f, n);
 }
 
 /* There must be room. Returns the place. */
@@ -113,14 +112,40 @@ static uint32_t append(struct fields *f, struct str s)
 	return at;
 }
 
+/* A to Z of eight bytes become small: what is between them, and no byte above 0x7f, has bit 0x20 set. */
+static uint64_t lower_word(uint64_t w)
+{
+	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+	uint64_t low = w & ~high, from_a = low + ones * (0x80 - 'A'), past_z = low + ones * (0x7f - 'Z');
+
+	return w | (((from_a ^ past_z) & ~w & high) >> 2);
+}
+
+static inline void copy_lower(char *to, const char *from, size_t n)
+{
+	uint64_t w = 0;
+
+	memcpy(&w, from, n);
+	w = lower_word(w);
+	memcpy(to, &w, n);
+}
+
 static uint32_t append_lower(struct fields *f, struct str s)
 {
 	uint32_t at = f->used;
+	char *to = f->block + at;
+	size_t i = 0;
 
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-
-		f->block[at + i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+	for (; i + 8 <= s.n; i += 8)
+		copy_lower(to + i, s.p + i, 8);
+	if (i && i < s.n) {
+		copy_lower(to + s.n - 8, s.p + s.n - 8, 8);
+	} else if (i < s.n && s.n >= 4) {
+		copy_lower(to, s.p, 4);
+		copy_lower(to + s.n - 4, s.p + s.n - 4, 4);
+	} else {
+		for (; i < s.n; i++)
+			copy_lower(to + i, s.p + i, 1);
 	}
 	f->used += (uint32_t)s.n;
 	return at;
@@ -282,11 +307,6 @@ int head_set(struct head *h, enum head_part part, struct str value)
 	}
 	it->value_len = (uint32_t)value.n;
 	return 0;
-}
-
-struct str head_get(const struct head *h, enum head_part part)
-{
-	return text_at(&h->fields, h->parts[part].value, h->parts[part].value_len);
 }
 
 bool head_bodyless(int status, struct str request_method)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/pool.h"
 #include "base/str.h"
 
 /** Fields in one message, cookie crumbs counted one by one. Browsers send about 20, proxies add 10. */
@@ -26,9 +27,15 @@ struct fields {
 	char *block;
 	uint32_t n, cap;
 	uint32_t used, size; /* of the block */
+	struct pool *pool;   /* where its memory comes from and goes to; NULL: malloc and free */
 };
 
 void fields_init(struct fields *f);
+/** Of an empty list: its memory is the pool's, which outlives it. */
+static inline void fields_use(struct fields *f, struct pool *pool)
+{
+	f->pool = pool;
+}
 /** Overwrites what was in it, as the next one does, and frees. */
 void fields_free(struct fields *f);
 /** Empties the list and keeps its memory for the next message. */
@@ -47,8 +54,22 @@ int fields_set(struct fields *f, struct str name, struct str value);
 /** 0, ADIT_ERR_NOMEM or ADIT_ERR_HEAD_TOO_BIG; `dst` must be initialised, and is emptied first. */
 int fields_copy(struct fields *dst, const struct fields *src);
 
-struct str fields_name(const struct fields *f, uint32_t i);
-struct str fields_value(const struct fields *f, uint32_t i);
+/* Inline: every field of every message comes by here several times. */
+static inline struct str fields_text(const struct fields *f, uint32_t at, uint32_t n)
+{
+	return (struct str){n ? f->block + at : "", n};
+}
+
+static inline struct str fields_name(const struct fields *f, uint32_t i)
+{
+	return fields_text(f, f->v[i].name, f->v[i].name_len);
+}
+
+static inline struct str fields_value(const struct fields *f, uint32_t i)
+{
+	return fields_text(f, f->v[i].value, f->v[i].value_len);
+}
+
 /** The first value of that (lower-case) name; .p is NULL when there is none. */
 struct str fields_get(const struct fields *f, struct str name);
 bool fields_has(const struct fields *f, struct str name);
@@ -84,7 +105,10 @@ int head_copy(struct head *dst, const struct head *src);
 
 /** Copies the text. 0, ADIT_ERR_NOMEM, ADIT_ERR_HEAD_TOO_BIG. */
 int head_set(struct head *h, enum head_part part, struct str value);
-struct str head_get(const struct head *h, enum head_part part);
+static inline struct str head_get(const struct head *h, enum head_part part)
+{
+	return fields_text(&h->fields, h->parts[part].value, h->parts[part].value_len);
+}
 
 /** Is the body of this response absent whatever its fields say: 1xx, 204, 304, or any answer to HEAD (RFC 9110 6.4.1)? */
 bool head_bodyless(int status, struct str request_method);

@@ -28,6 +28,7 @@ struct loop {
 	unsigned signal_count;
 	uint8_t *blocks[BLOCKS_KEPT];
 	unsigned block_count;
+	struct pool pool;
 };
 
 static bool is_posted(const struct task *t)
@@ -161,6 +162,7 @@ void loop_free(struct loop **lp)
 	ev_loop_destroy(l->ev);
 	for (unsigned i = 0; i < l->block_count; i++)
 		free(l->blocks[i]);
+	pool_clear(&l->pool);
 	free(l);
 }
 
@@ -302,4 +304,9 @@ void loop_return(struct loop *l, uint8_t *block)
 		l->blocks[l->block_count++] = block;
 	else
 		free(block);
+}
+
+struct pool *loop_pool(struct loop *l)
+{
+	return &l->pool;
 }

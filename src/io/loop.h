@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/pool.h"
 
 /** Size of the blocks of loop_borrow: what one socket read asks for, and four TLS records. */
 #define LOOP_BLOCK 65536
@@ -81,5 +82,8 @@ int loop_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), voi
 /** Lends a block of LOOP_BLOCK bytes for the length of one call; NULL when out of memory. */
 uint8_t *loop_borrow(struct loop *l);
 void loop_return(struct loop *l, uint8_t *block);
+
+/** For small blocks that come and go with requests; it ends with the loop, and may be NULL: see pool.h. */
+struct pool *loop_pool(struct loop *l);
 
 #endif

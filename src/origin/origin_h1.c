@@ -533,6 +533,7 @@ static struct connection *connection_new(struct origin *o)
 	}
 	c->half.ops = &half_ops;
 	c->origin = o;
+	c->in.pool = c->out.pool = c->again.pool = loop_pool(o->loop);
 	list_init(&c->node);
 	c->flush = (struct task){.run = flush, .arg = c};
 	c->resume = (struct task){.run = feed_held, .arg = c};

@@ -185,7 +185,7 @@ static const struct h2_pump_events pump_events = {on_received, on_flushed, on_en
 
 static void greet(struct h2_connection *c, struct stream *s)
 {
-	const struct h2_options o = {.role = H2_ASKING, .budget = &c->home->budget};
+	const struct h2_options o = {.role = H2_ASKING, .budget = &c->home->budget, .pool = loop_pool(loop_of(c->home))};
 
 	c->h2 = h2_new(&o, &h2_events, c);
 	if (!c->h2) {

@@ -376,6 +376,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->heartbeat_ms = o->heartbeat_ms;
 	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
 	h2.budget = &s->budget;
+	h2.pool = loop_pool(l);
 	s->flush = (struct task){.run = flush, .arg = s};
 	s->cut = (struct task){.run = tell_cut, .arg = s};
 	s->over = (struct task){.run = tell_over, .arg = s};

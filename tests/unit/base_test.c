@@ -1,9 +1,11 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "base/str.h"
 #include "unit.h"
 
@@ -281,6 +283,56 @@ static void lists(void)
 	CU_ASSERT(list_empty(&head));
 }
 
+/* What was given is taken again by who asks for as much or less within malloc's step; and it is malloc's own. */
+static void pool_lends(void)
+{
+	struct pool p = {{NULL}, 0};
+	void *a = pool_take(&p, 100), *b = pool_take(&p, POOL_BLOCK_MAX + 1), *c;
+
+	memset(a, 1, 100);
+	pool_give(&p, a);
+	pool_give(&p, b);
+	pool_give(&p, NULL);
+	CU_ASSERT(p.kept <= 120);
+	c = pool_take(&p, 97);
+	CU_ASSERT(p.kept == 0);
+	free(c);
+	pool_give(&p, malloc(40));
+	pool_give(NULL, pool_take(NULL, 10));
+	pool_clear(&p);
+	CU_ASSERT_EQUAL(p.kept, 0);
+}
+
+/* Each size has room for what was asked, whoever had the block before. */
+static void pool_sizes(void)
+{
+	struct pool p = {{NULL}, 0};
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t n = 0; n <= POOL_BLOCK_MAX + 20; n++) {
+			void *a = malloc(n), *b = pool_take(&p, n);
+
+			memset(b, 1, n);
+			pool_give(&p, a);
+			pool_give(&p, b);
+		}
+	}
+	pool_clear(&p);
+}
+
+static void pool_bounded(void)
+{
+	static void *blocks[2 * POOL_KEEP / 1024];
+	struct pool p = {{NULL}, 0};
+
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+		blocks[i] = pool_take(&p, 1024);
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+		pool_give(&p, blocks[i]);
+	CU_ASSERT(p.kept <= POOL_KEEP);
+	pool_clear(&p);
+}
+
 static const struct unit_test tests[] = {
 	{"strings compare by bytes, or without case in ASCII letters only", str_compare},
 	{"strings split at a separator, and trim spaces and tabs", str_pieces},
@@ -295,6 +347,9 @@ static const struct unit_test tests[] = {
 	{"one buf takes all of another", buf_joined},
 	{"every error has a text and a status", errors_named},
 	{"a number that is no error is called unknown", errors_unknown},
+	{"a pool gives back what it was given, and to free() as well", pool_lends},
+	{"a pool's blocks have room for what was asked", pool_sizes},
+	{"a pool keeps no more than its bound", pool_bounded},
 	{"a list keeps order while its nodes are removed", lists},
 };
 

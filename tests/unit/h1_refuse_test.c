@@ -1,4 +1,5 @@
 #include "h1_script.h"
+#include "http/h1_int.h"
 
 #define BAD ADIT_ERR_BAD_REQUEST
 #define METHOD ADIT_ERR_BAD_METHOD
@@ -408,6 +409,29 @@ static void every_byte_in_names(void)
 	}
 }
 
+/* They look at eight bytes at once: each byte, at each place of texts of each length, among such as pass. */
+static void words_and_rests(void)
+{
+	char text[20];
+
+	for (size_t n = 1; n <= sizeof(text); n++) {
+		for (size_t at = 0; at < n; at++) {
+			for (int c = 0; c < 256; c++) {
+				struct str s = {text, n};
+				bool control = (c < 0x20 && c != '\t') || c == 0x7f;
+
+				memset(text, 'a', n);
+				text[at] = (char)c;
+				CU_ASSERT_FATAL(h1_is_token(s) == h1_is_tchar((char)c));
+				CU_ASSERT_FATAL(h1_control(text, n) == (control ? at : n));
+				text[0] = '\t'; /* which is looked at byte by byte */
+				control = control && at;
+				CU_ASSERT_FATAL(h1_control(text, n) == (control ? at : n));
+			}
+		}
+	}
+}
+
 static const struct unit_test tests[] = {
 	{"malformed start lines are refused, however they are cut", bad_start_lines},
 	{"targets of the wrong form are refused", bad_targets},
@@ -417,6 +441,7 @@ static const struct unit_test tests[] = {
 	{"malformed chunks and trailers are refused", bad_chunks},
 	{"chunk extensions are weighed against the chunks", extensions_are_weighed},
 	{"no control byte but the tab passes in a value of any kind", every_byte_in_values},
+	{"names and texts are judged alike at every place of a word", words_and_rests},
 	{"nothing but token bytes passes in a name", every_byte_in_names},
 };
 

@@ -207,9 +207,36 @@ static void semantics(void)
 	CU_ASSERT_STRING_EQUAL(status_reason(-1), "");
 }
 
+/* Names are made small in words: each byte, at each place of names of each length. */
+static void small_letters(void)
+{
+	char name[20], small[20];
+
+	for (size_t n = 1; n <= sizeof(name); n++) {
+		for (size_t at = 0; at < n; at++) {
+			struct fields f;
+
+			fields_init(&f);
+			for (int c = 0; c < 256; c++) {
+				memset(name, 'Q', n);
+				memset(small, 'q', n);
+				name[at] = small[at] = (char)c;
+				if (c >= 'A' && c <= 'Z')
+					small[at] = (char)(c + 'a' - 'A');
+				fields_reset(&f);
+				CU_ASSERT_FATAL(fields_add(&f, (struct str){name, n}, STR("v")) == 0);
+				CU_ASSERT_FATAL(str_eq(fields_name(&f, 0), (struct str){small, n}));
+				CU_ASSERT_FATAL(str_eq(fields_value(&f, 0), STR("v")));
+			}
+			fields_free(&f);
+		}
+	}
+}
+
 static const struct unit_test tests[] = {
 	{"fields are found by lower-case name, values as sent", add_and_get},
 	{"removing fields keeps the order of the others", remove_keeps_order},
+	{"A to Z become small in names of any length, and nothing else does", small_letters},
 	{"text of a list may be added to that list", own_text},
 	{"a list of tokens may be spread over fields", tokens},
 	{"more than 100 fields or 32 KiB are refused, and nothing is added", limits},

@@ -200,6 +200,12 @@ uint8_t *loop_borrow(struct loop *l)
 	return malloc(LOOP_BLOCK);
 }
 
+struct pool *loop_pool(struct loop *l)
+{
+	(void)l;
+	return NULL;
+}
+
 void loop_return(struct loop *l, uint8_t *block)
 {
 	(void)l;
