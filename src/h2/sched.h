@@ -36,6 +36,10 @@ void sched_init(struct sched *s);
 void sched_entry_init(struct sched_entry *e);
 /** Adds it behind the others of its class; nothing happens when it waits already. */
 void sched_add(struct sched *s, struct sched_entry *e);
+static inline bool sched_is_queued(const struct sched_entry *e)
+{
+	return !list_empty(&e->node);
+}
 void sched_remove(struct sched_entry *e);
 /** Takes out the one to send now, NULL when none waits. */
 struct sched_entry *sched_next(struct sched *s);

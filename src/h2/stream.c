@@ -336,6 +336,8 @@ void h2_stream_ready(struct h2_stream *s)
 
 	if (s->closed || s->out_done || !s->out_started || (!s->out.len && !s->out_ended))
 		return;
+	if (sched_is_queued(&s->turn))
+		return;
 	if (nghttp2_session_get_stream_remote_window_size(h->session, s->id) <= 0 && s->out.len)
 		return; /* a WINDOW_UPDATE brings it back */
 	sched_add(&h->sched, &s->turn);

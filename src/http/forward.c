@@ -138,20 +138,23 @@ static void text_add_list(struct text *t, const struct fields *f, struct str nam
 
 /* ---- RFC 7239 */
 
+/* ALPHA, DIGIT and -._~ as bits of the ASCII code. */
 static bool is_plain(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
-	       c == '_' || c == '~';
+	static const uint32_t plain[8] = {0, 0x03ff6000, 0x87fffffe, 0x47fffffe, 0, 0, 0, 0};
+	uint8_t u = (uint8_t)c;
+
+	return plain[u >> 5] >> (u & 31) & 1;
 }
 
 /* A token as it is, else a quoted-string. No host or address has a quote or a backslash: those are dropped. */
 static void text_add_quoted(struct text *t, struct str s)
 {
-	bool plain = s.n > 0;
+	size_t plain = 0;
 
-	for (size_t i = 0; i < s.n; i++)
-		plain = plain && is_plain(s.p[i]);
-	if (plain) {
+	while (plain < s.n && is_plain(s.p[plain]))
+		plain++;
+	if (s.n && plain == s.n) {
 		text_add(t, s);
 		return;
 	}

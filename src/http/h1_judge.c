@@ -39,27 +39,32 @@ bool h1_is_tchar(char c)
 	return tchars[u >> 5] >> (u & 31) & 1;
 }
 
-/* Are all of eight bytes small letters or "-", as nearly all bytes of names are? */
-static bool is_plain(uint64_t w)
+/* Are all of these eight bytes letters or "-", as nearly all bytes of names are? */
+static bool is_plain(const char *s)
 {
 	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
-	uint64_t dash = w ^ ones * '-', letter = (w + ones * (0x80 - 'a')) & ~(w + ones * (0x7f - 'z'));
+	uint64_t w, small, letter, dash;
 
+	memcpy(&w, s, 8);
+	small = w | ones * 0x20;
+	letter = (small + ones * (0x80 - 'a')) & ~(small + ones * (0x7f - 'z'));
+	dash = w ^ ones * '-';
 	dash = (dash - ones) & ~dash;
 	return !(w & high) && ((letter | dash) & high) == high;
 }
 
 bool h1_is_token(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		uint64_t w;
+	size_t i = 0;
 
-		while (s.n - i >= 8 && (memcpy(&w, s.p + i, 8), is_plain(w)))
-			i += 8;
-		if (i < s.n && !h1_is_tchar(s.p[i]))
-			return false;
-	}
-	return s.n > 0;
+	while (s.n - i >= 8 && is_plain(s.p + i))
+		i += 8;
+	/* the rest, with some of what has been looked at before it */
+	if (i && s.n - i < 8 && is_plain(s.p + s.n - 8))
+		return true;
+	while (i < s.n && h1_is_tchar(s.p[i]))
+		i++;
+	return s.n && i == s.n;
 }
 
 static bool is_control(char c)

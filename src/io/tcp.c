@@ -159,10 +159,21 @@ static ssize_t tcp_read(struct stream *s, void *p, size_t n)
 	return t->failed;
 }
 
+/* One piece, as small messages are, costs the kernel less than a list of one. */
+static ssize_t send_pieces(int fd, const struct iovec *iov, int count)
+{
+	struct msghdr m = {0};
+
+	if (count == 1)
+		return send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+	m.msg_iovlen = (size_t)(count < IOV_MAX_USED ? count : IOV_MAX_USED);
+	m.msg_iov = (struct iovec *)(uintptr_t)iov; /* sendmsg does not write to it */
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
 static ssize_t tcp_write(struct stream *s, const struct iovec *iov, int count)
 {
 	struct tcp *t = tcp_of(s);
-	struct msghdr m = {0};
 	size_t wanted = 0;
 	ssize_t sent;
 	int err;
@@ -171,11 +182,9 @@ static ssize_t tcp_write(struct stream *s, const struct iovec *iov, int count)
 		return ADIT_ERR_INVALID;
 	if (ev_is_active(&t->writer))
 		return 0;
-	m.msg_iovlen = (size_t)(count < IOV_MAX_USED ? count : IOV_MAX_USED);
-	m.msg_iov = (struct iovec *)(uintptr_t)iov; /* sendmsg does not write to it */
 	for (int i = 0; i < count; i++)
 		wanted += iov[i].iov_len;
-	sent = sendmsg(t->fd, &m, MSG_NOSIGNAL);
+	sent = send_pieces(t->fd, iov, count);
 	if (sent < 0) {
 		err = tcp_error(errno);
 		if (err != ADIT_ERR_AGAIN)
