@@ -46,6 +46,8 @@ struct edge {
 	struct timer again; /* while full */
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
+	char peer[ADDRESS_TEXT_MAX]; /* whose trust was looked up last */
+	bool peer_trusted;
 	bool full;
 };
 
@@ -152,9 +154,19 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 
 /* ---- connections */
 
+/* Behind an ingress all requests come from one address. */
+static bool is_trusted(struct edge *e, const char *ip)
+{
+	if (strcmp(ip, e->peer) != 0) {
+		str_cut(str_of(ip), e->peer, sizeof(e->peer));
+		e->peer_trusted = conf_trusts(e->o.conf, ip);
+	}
+	return e->peer_trusted;
+}
+
 static void on_request(struct edge *e, const struct visit *v, struct head *h, bool bodyless)
 {
-	bool trusted = conf_trusts(e->o.conf, v->stream->peer.ip);
+	bool trusted = is_trusted(e, v->stream->peer.ip);
 	char name[256];
 	bool known;
 
@@ -467,6 +479,8 @@ void edge_free(struct edge **ep)
 void edge_set_conf(struct edge *e, const struct conf_server *conf)
 {
 	e->o.conf = conf;
+	e->peer[0] = '\0';
+	e->peer_trusted = false;
 	e->endpoint.conf = conf;
 	admit_set_conf(&e->admit, conf);
 	update_full(e);

@@ -1,6 +1,5 @@
 #include "edge/registry.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -104,17 +103,21 @@ static struct entry *lookup(const struct registry *r, struct str name)
 	return NULL;
 }
 
+static struct entry *lookup_wildcard(const struct registry *r, struct str name)
+{
+	char z[NAME_MAX_LEN + 1], wildcard[256];
+
+	str_cut(name, z, sizeof(z));
+	conf_wildcard_of(z, wildcard);
+	return *wildcard ? lookup(r, str_of(wildcard)) : NULL;
+}
+
 /* The entry of the name, else of the wildcard that covers it. */
 static struct entry *lookup_covering(const struct registry *r, struct str name)
 {
 	struct entry *e = lookup(r, name);
-	char z[NAME_MAX_LEN + 1], wildcard[256];
 
-	if (e || name.n > NAME_MAX_LEN)
-		return e;
-	snprintf(z, sizeof(z), "%.*s", STR_ARG(name));
-	conf_wildcard_of(z, wildcard);
-	return *wildcard ? lookup(r, str_of(wildcard)) : NULL;
+	return e || name.n > NAME_MAX_LEN ? e : lookup_wildcard(r, name);
 }
 
 static void grow(struct registry *r)

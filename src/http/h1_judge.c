@@ -160,28 +160,30 @@ bool h1_authority_ok(struct str a)
 	return a.p[i] == ':' && port_ok((struct str){a.p + i + 1, a.n - i - 1});
 }
 
+#define NAME(text) {text, sizeof(text) - 1}
+
 bool h1_not_in_trailers(struct str name)
 {
 	/* framing, routing, request modifiers, authentication, handling of the content, and what we set ourselves */
-	static const char *const names[] = {
-		"transfer-encoding", "content-length", "host", "connection", "keep-alive", "te", "trailer", "upgrade",
-		"proxy-connection", "http2-settings", "cache-control", "expect", "max-forwards", "pragma", "range",
-		"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
-		"authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate", "cookie",
-		"set-cookie", "age", "date", "expires", "location", "retry-after", "vary", "content-encoding",
-		"content-type", "content-range", "forwarded", "x-real-ip",
+	static const struct str names[] = {
+		NAME("transfer-encoding"), NAME("content-length"), NAME("host"), NAME("connection"),
+		NAME("keep-alive"), NAME("te"), NAME("trailer"), NAME("upgrade"), NAME("proxy-connection"),
+		NAME("http2-settings"), NAME("cache-control"), NAME("expect"), NAME("max-forwards"),
+		NAME("pragma"), NAME("range"), NAME("if-match"), NAME("if-none-match"),
+		NAME("if-modified-since"), NAME("if-unmodified-since"), NAME("if-range"),
+		NAME("authorization"), NAME("proxy-authenticate"), NAME("proxy-authorization"),
+		NAME("www-authenticate"), NAME("cookie"), NAME("set-cookie"), NAME("age"), NAME("date"),
+		NAME("expires"), NAME("location"), NAME("retry-after"), NAME("vary"), NAME("content-encoding"),
+		NAME("content-type"), NAME("content-range"), NAME("forwarded"), NAME("x-real-ip"),
 	};
-	static const char *const prefixes[] = {"x-forwarded-", "adit-"};
+	static const struct str prefixes[] = {NAME("x-forwarded-"), NAME("adit-")};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (str_eq_nocase(name, str_of(names[i])))
+		if (name.n == names[i].n && str_eq_nocase(name, names[i]))
 			return true;
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-		struct str prefix = str_of(prefixes[i]);
-
-		if (name.n >= prefix.n && str_eq_nocase((struct str){name.p, prefix.n}, prefix))
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (name.n >= prefixes[i].n && str_eq_nocase((struct str){name.p, prefixes[i].n}, prefixes[i]))
 			return true;
-	}
 	return false;
 }
 
