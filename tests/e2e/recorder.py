@@ -104,8 +104,8 @@ class Recorder(Origin):
         super().joined(connection)
         connection.reader.record = Tape(self, connection)
 
-    def messages(self):
-        """All since serve() but the fences, each as (connection, bytes, whole), by their first bytes."""
+    def messages(self, fences=False):
+        """All since serve(), without fences unless asked for, each as (connection, bytes, whole), by their first bytes."""
         with self.lock:
             events = list(self.events)
         found = []
@@ -118,7 +118,7 @@ class Recorder(Origin):
             for message, at, whole in split(data):
                 found.append((max(i for offset, i in starts if offset <= at), at, connection, message, whole))
         found.sort(key=lambda f: f[:2])
-        return [f[2:] for f in found if not f[3].startswith(b"GET " + FENCE.encode())]
+        return [f[2:] for f in found if fences or not f[3].startswith(b"GET " + FENCE.encode())]
 
     def bytes(self):
         return b"".join(message for _, message, _ in self.messages())

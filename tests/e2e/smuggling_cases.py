@@ -108,9 +108,10 @@ case("TE with an underscore is another field", f"{POST}Transfer_Encoding: chunke
 
 # ---- Content-Length
 
-for value in ("+3", "-3", "-0", "0x3", "3.0", "3e0", "1e1", "3 3", "3, 3", "3,3", "3,4", ",3", "3,", "3;3", '"3"', "'3'", "", "  ", "abc",
+BAD_LENGTHS = ("+3", "-3", "-0", "0x3", "3.0", "3e0", "1e1", "3 3", "3, 3", "3,3", "3,4", ",3", "3,", "3;3", '"3"', "'3'", "", "  ", "abc",
               "3_0", "3\x0b", "\x0b3", "3\0", "\x003", "3\xa0", "\xb3", "3\r", "\n3", "\xef\xbc\x93", "9223372036854775808",
-              "18446744073709551616", "18446744073709551619", "4294967296000000000000003", "0" * 3 + "-3", "(3)", "3 (three)", "NaN"):
+              "18446744073709551616", "18446744073709551619", "4294967296000000000000003", "000-3", "(3)", "3 (three)", "NaN")
+for value in BAD_LENGTHS:
     case(f"CL: {value!r}", f"{POST}Content-Length: {value}\r\n\r\nabc", Refused())
     case(f"CL: 3, then {value!r}", f"{POST}Content-Length: 3\r\nContent-Length: {value}\r\n\r\nabc", Refused())
     case(f"CL: {value!r}, then 3", f"{POST}Content-Length: {value}\r\nContent-Length: 3\r\n\r\nabc", Refused())
