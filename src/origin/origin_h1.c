@@ -446,14 +446,16 @@ static void op_body(struct half *self, const uint8_t *p, size_t n)
 static void op_end(struct half *self, const struct fields *trailers)
 {
 	struct connection *c = of_half(self);
+	int err;
 
 	if (c->state == ORIGIN_CLOSED)
 		return;
-	c->request_ended = true;
-	if (c->framing != H1_BODY_NONE && h1_write_end(&c->out, c->framing, trailers) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
+	err = c->framing == H1_BODY_NONE ? 0 : h1_write_end(&c->out, c->framing, trailers);
+	if (err) {
+		close_now(c, err);
 		return;
 	}
+	c->request_ended = true;
 	post_flush(c);
 	if (c->state == ORIGIN_TUNNEL && c->response_ended && !c->out.len)
 		close_now(c, 0);

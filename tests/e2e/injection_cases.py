@@ -1,17 +1,22 @@
-"""What an HTTP/2 visitor can write where HTTP/1.1 has lines, spaces and colons: each of BYTES into each of PLACES, and
+"""What an HTTP/2 visitor can write where HTTP/1.1 has lines, spaces and colons: each of BYTES into each place, and
 what the origin of HTTP/1.1 may see of it: a request's exact bytes, or nothing. test_injection.py plays CASES.
 
-RFC 9113 sections 8.2.1, 8.2.2 and 8.3.1 and RFC 9110 section 5.5 say what may stand where; doc/http.md where less may.
+RFC 9113 sections 8.2.1, 8.2.2 and 8.3.1 and RFC 9110 section 5.5 say what may stand where; doc/http.md where
+less may.
 """
 from recorder import HOST, wire
 
 BYTES = {
-    "CR": "\r", "LF": "\n", "CR LF": "\r\n", "CR LF and a field": "\r\nx-injected: 1", "LF and a field": "\nx-injected: 1",
+    "CR": "\r", "LF": "\n", "CR LF": "\r\n", "CR LF and a field": "\r\nx-injected: 1",
+    "LF and a field": "\nx-injected: 1",
     "a head's end and a request": f"\r\n\r\nGET /injected HTTP/1.1\r\nhost: {HOST}\r\n\r\n",
     "LF LF and a request": f"\n\nGET /injected HTTP/1.1\nhost: {HOST}\n\n",
-    "a version and a field": " HTTP/1.1\r\nx-injected: 1\r\nx: ", "NUL": "\0", "0x01": "\1", "VT": "\x0b", "FF": "\x0c", "DEL": "\x7f", "space": " ",
-    "two spaces": "  ", "tab": "\t", "colon": ":", "8-bit": "\xe9", "0x85": "\x85", "NBSP": "\xa0", "CRLF in UTF-8 of 16 bits": "\xc4\x8d\xc4\x8a",
-    "overlong LF": "\xc0\x8a", "percent": "%0d%0a", "backslash": "\\r\\n", "comma": ",", "semicolon": ";", "quote": '"', "#": "#", "?": "?", "@": "@", "/": "/",
+    "a version and a field": " HTTP/1.1\r\nx-injected: 1\r\nx: ", "NUL": "\0", "0x01": "\1", "VT": "\x0b",
+    "FF": "\x0c", "DEL": "\x7f", "space": " ",
+    "two spaces": "  ", "tab": "\t", "colon": ":", "8-bit": "\xe9", "0x85": "\x85", "NBSP": "\xa0",
+    "CRLF in UTF-8 of 16 bits": "\xc4\x8d\xc4\x8a",
+    "overlong LF": "\xc0\x8a", "percent": "%0d%0a", "backslash": "\\r\\n", "comma": ",", "semicolon": ";",
+    "quote": '"', "#": "#", "?": "?", "@": "@", "/": "/",
 }
 LINE_BREAKERS = set("\r\n\0")
 CONTROL = {chr(c) for c in range(32)} - {"\t"} | {"\x7f"}
@@ -53,7 +58,8 @@ def request(change=(), more=(), method="GET"):
 def positions(what, text):
     """These bytes before, in and behind a text."""
     middle = len(text) // 2
-    return {f"{what} first": lambda b: b + text, f"{what} inside": lambda b: text[:middle] + b + text[middle:], f"{what} last": lambda b: text + b}
+    return {f"{what} first": lambda b: b + text, f"{what} inside": lambda b: text[:middle] + b + text[middle:],
+            f"{what} last": lambda b: text + b}
 
 
 def place(name, text, make):
@@ -62,27 +68,32 @@ def place(name, text, make):
             CASES[f"{where}: {what}"] = make(put(inserted))
 
 
-place(":method", "GET", lambda t: Case(request({":method": t})))          # none of these makes another method that is known
+place(":method", "GET",
+      lambda t: Case(request({":method": t})))          # none of these makes another method that is known
 place(":scheme", "http", lambda t: Case(request({":scheme": t})))         # none is http or https
 place(":authority", HOST, lambda t: Case(request({":authority": t})))     # none is a host[:port] with that name
 place("host", HOST, lambda t: Case(request({":authority": None}, [("host", t)])))
 place("host beside :authority", HOST, lambda t: Case(request(more=[("host", t)])))
 place(":path", "/bad", lambda t: Case(request({":path": t}), wire("GET", t) if path_ok(t) else None))
-place("name", "x-name", lambda t: Case(request(more=[(t, "1")]), wire("GET", "/bad", [(t, "1")]) if name_ok(t) else None))
-place("value", "ab", lambda t: Case(request(more=[("x-value", t)]), wire("GET", "/bad", [("x-value", t)]) if value_ok(t) else None))
+place("name", "x-name",
+      lambda t: Case(request(more=[(t, "1")]), wire("GET", "/bad", [(t, "1")]) if name_ok(t) else None))
+place("value", "ab",
+      lambda t: Case(request(more=[("x-value", t)]), wire("GET", "/bad", [("x-value", t)]) if value_ok(t) else None))
 place("cookie", "a=b", lambda t: Case(request(more=[("cookie", "c=d"), ("cookie", t), ("cookie", "e=f")]),
                                       wire("GET", "/bad", [("cookie", f"c=d; {t}; e=f")]) if value_ok(t) else None))
 place("content-length", "0", lambda t: Case(request(more=[("content-length", t)])))
 place("te", "trailers", lambda t: Case(request(more=[("te", t)])))
 # what a visitor says of himself is dropped, when it may stand there at all
 for field in ("x-forwarded-for", "adit-visitor"):
-    place(field, "ab", lambda t, field=field: Case(request(more=[(field, t)]), wire("GET", "/bad") if value_ok(t) else None))
+    place(field, "ab", lambda t,
+          field=field: Case(request(more=[(field, t)]), wire("GET", "/bad") if value_ok(t) else None))
 
 
 def with_trailers(name, value):
     ok = name_ok(name) and value_ok(value)
     head = wire("POST", "/bad", length="chunked")[:-len("0\r\n\r\n")] + b"2\r\nhi\r\n"
-    return Case(request(method="POST"), wire("POST", "/bad", length="chunked", body=b"hi", trailers=[(name, value)]) if ok else None,
+    return Case(request(method="POST"),
+                wire("POST", "/bad", length="chunked", body=b"hi", trailers=[(name, value)]) if ok else None,
                 trailers=[(name.encode("latin-1"), value.encode("latin-1"))], cut=None if ok else head)
 
 
@@ -91,7 +102,8 @@ place("trailer's value", "ab", lambda t: with_trailers("x-sum", t))
 
 
 def connect(protocol, path="/bad"):
-    pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path), (":authority", HOST)]
+    pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path),
+              (":authority", HOST)]
     return [(n, v.encode("latin-1")) for n, v in pseudo]
 
 
@@ -104,21 +116,32 @@ place(":path of CONNECT", "/bad", lambda t: Case(
 
 # ---- fields that mean something to HTTP/1.1
 
-for name, value in (("connection", "x"), ("connection", "content-length"), ("keep-alive", "x"), ("proxy-connection", "x"), ("upgrade", "h2c"),
-                    ("transfer-encoding", "chunked"), ("transfer-encoding", "identity"), ("te", "gzip"), ("te", "trailers, gzip"),
-                    ("Transfer-Encoding", "chunked"), ("Content-Length", "0"), ("transfer-encoding ", "chunked"), (" transfer-encoding", "chunked"),
-                    ("content-length ", "0"), ("host", "other." + HOST), ("host", HOST + ":80"), ("Host", HOST), ("content-length", "5"),
+for name, value in (("connection", "x"), ("connection", "content-length"), ("keep-alive", "x"),
+                    ("proxy-connection", "x"), ("upgrade", "h2c"),
+                    ("transfer-encoding", "chunked"), ("transfer-encoding", "identity"), ("te", "gzip"),
+                    ("te", "trailers, gzip"),
+                    ("Transfer-Encoding", "chunked"), ("Content-Length", "0"), ("transfer-encoding ", "chunked"),
+                    (" transfer-encoding", "chunked"),
+                    ("content-length ", "0"), ("host", "other." + HOST), ("host", HOST + ":80"), ("Host", HOST),
+                    ("content-length", "5"),
                     (":path", "/injected"), (":authority", HOST), (":status", "200"), (":x", "y")):
     CASES[f"{name!r}: {value!r}"] = Case(request(more=[(name, value)]))
-for name, value, left in (("te", "trailers", [("te", "trailers")]), ("host", HOST.upper(), []), ("http2-settings", "AAMAAABk", []), ("proxy-authorization", "x", []),
-                          ("content-length", "0", []), ("transfer_encoding", "chunked", [("transfer_encoding", "chunked")]), ("adit-tunnel", "other", []),
+for name, value, left in (("te", "trailers", [("te", "trailers")]), ("host", HOST.upper(), []),
+                          ("http2-settings", "AAMAAABk", []), ("proxy-authorization", "x", []),
+                          ("content-length", "0", []),
+                          ("transfer_encoding", "chunked", [("transfer_encoding", "chunked")]),
+                          ("adit-tunnel", "other", []),
                           ("expect", "100-continue", [("expect", "100-continue")]), ("x-real-ip", "203.0.113.9", [])):
     CASES[f"{name!r}: {value!r} may be"] = Case(
         request(more=[(name, value)]), wire("GET", "/bad", left, end=b"connection: te\r\n" if name == "te" else b""))
-for what, change in {"absolute-form": {":path": f"http://{HOST}/bad"}, "authority-form": {":path": f"{HOST}:80"}, "asterisk": {":path": "*"}, "empty": {":path": ""},
-                     "no slash": {":path": "bad"}, "none": {":path": None}, "method in lower case": {":method": "get"}, "method PRI": {":method": "PRI"},
-                     "method CONNECT with :path": {":method": "CONNECT"}, "scheme ftp": {":scheme": "ftp"}, "scheme javascript": {":scheme": "javascript"},
-                     "no authority": {":authority": None}, "userinfo": {":authority": f"x@{HOST}"}, "two authorities": {":authority": f"{HOST},{HOST}"}}.items():
+for what, change in {"absolute-form": {":path": f"http://{HOST}/bad"}, "authority-form": {":path": f"{HOST}:80"},
+                     "asterisk": {":path": "*"}, "empty": {":path": ""},
+                     "no slash": {":path": "bad"}, "none": {":path": None},
+                     "method in lower case": {":method": "get"}, "method PRI": {":method": "PRI"},
+                     "method CONNECT with :path": {":method": "CONNECT"}, "scheme ftp": {":scheme": "ftp"},
+                     "scheme javascript": {":scheme": "javascript"},
+                     "no authority": {":authority": None}, "userinfo": {":authority": f"x@{HOST}"},
+                     "two authorities": {":authority": f"{HOST},{HOST}"}}.items():
     CASES[f"pseudo-header field: {what}"] = Case(request(change))
 CASES["pseudo-header field: scheme in capitals, https"] = Case(request({":scheme": "https"}), wire("GET", "/bad"))
 CASES["asterisk with OPTIONS"] = Case(request({":path": "*"}, method="OPTIONS"), wire("OPTIONS", "*"))

@@ -105,7 +105,7 @@ class Recorder(Origin):
         connection.reader.record = Tape(self, connection)
 
     def messages(self, fences=False):
-        """All since serve(), without fences unless asked for, each as (connection, bytes, whole), by their first bytes."""
+        """All since serve(), by first bytes, as (connection, bytes, whole); without fences unless asked for."""
         with self.lock:
             events = list(self.events)
         found = []

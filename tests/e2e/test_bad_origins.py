@@ -1,5 +1,5 @@
-"""What an origin that is broken, or lies, can make a visitor see: the cases of origin_cases.py. And that its connection
-is not used again where somebody's answer could still be on it."""
+"""What an origin that is broken, or lies, can make a visitor see: the cases of origin_cases.py. And that its
+connection is not used again where somebody's answer could still be on it."""
 import threading
 
 import pytest
@@ -73,15 +73,15 @@ def connections_of(way, target):
 
 @pytest.mark.parametrize("name", CASES)
 def test_response(way, name):
-    """The visitor sees what the case says and nothing else; requests behind it, his and others', get their own answers,
-    and on which connection the case says."""
+    """The visitor sees what the case says and nothing else; requests behind it, his and others', get their own
+    answers, and on which connection the case says."""
     method, sent, expect, end = CASES[name]
     way.fence()
     liar = Liar(sent, end)
     way.origin.serve(liar)
     with way.visit() as visitor:
         pipelined = not liar.pauses and not isinstance(expect, Cut)
-        visitor.send(f"{method} /bad HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() + (NEXT.encode() if pipelined else b""))
+        visitor.send(f"{method} /bad HTTP/1.1\r\nHost: {HOST}\r\n\r\n{NEXT if pipelined else ''}".encode())
         if isinstance(expect, Told):
             is_told(visitor, liar, expect)
         elif isinstance(expect, Fails):

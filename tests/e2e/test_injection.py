@@ -1,5 +1,5 @@
-"""Nothing that an HTTP/2 visitor writes becomes a line of HTTP/1.1: the matrix of injection_cases.py, and the rules of
-h2_rules.py once more with every byte that the origin got."""
+"""Nothing that an HTTP/2 visitor writes becomes a line of HTTP/1.1: the matrix of injection_cases.py, and the rules
+of h2_rules.py once more with every byte that the origin got."""
 import pytest
 
 import h2_rules

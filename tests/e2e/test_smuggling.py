@@ -1,8 +1,10 @@
-"""No request that two could read differently gets through: the cases of smuggling_cases.py, and what hides behind one."""
+"""No request that two could read differently gets through, and nothing that hides behind one: the cases of
+smuggling_cases.py."""
 import pytest
 
-from recorder import HOST, RecordedWay, wire
-from smuggling_cases import CASES, CHUNKED, NEXT, POST, Breaks, Passes, Refused
+from h2wire import H2Origin
+from recorder import RecordedWay, wire
+from smuggling_cases import CASES, NEXT, Breaks, Passes, Refused
 from wire import Cut, eventually
 
 WIRE_NEXT = {tls: wire("GET", "/next", proto="https" if tls else "http") for tls in (False, True)}
@@ -96,3 +98,67 @@ def test_request(way, name):
 def test_request_over_tls(way, name):
     """The same by TLS, for a sample."""
     play(way, name, tls=True)
+
+
+# ---- the same requests before an origin of HTTP/2
+
+@pytest.fixture(scope="module")
+def h2c(base, authority, nginx, reports):
+    from conftest import Own
+    folder = base / "smuggling-h2c"
+    folder.mkdir()
+    own = Own(folder, authority, nginx)
+    own.origin, own.aditd = own.keep(H2Origin()), own.server()
+    own.tunnels(own.aditd, {"shop": own.origin.address})
+    yield own
+    own.end()
+
+
+def as_streams(wires):
+    """What a message of HTTP/1.1 is in HTTP/2: (method, path, fields, body, trailers) of each."""
+    out = []
+    for data in wires:
+        head, _, body = data.partition(b"\r\n\r\n")
+        start, *fields = head.decode("latin-1").split("\r\n")
+        fields = [tuple(f.split(": ", 1)) for f in fields]
+        trailers = []
+        if ("transfer-encoding", "chunked") in fields:
+            size, _, rest = body.partition(b"\r\n")
+            body, last = (rest[:int(size, 16)], rest[int(size, 16) + 2:]) if size != b"0" else (b"", body)
+            trailers = [tuple(t.split(": ", 1)) for t in last.decode("latin-1").split("\r\n")[1:] if t]
+        kept = [f for f in fields if f[0] not in ("host", "connection", "transfer-encoding")]
+        method, path, _ = start.split(" ")
+        out.append((method, path, kept, body, trailers))
+    return out
+
+
+# (the test's HTTP/2 reads fields as UTF-8)
+TO_HTTP2 = [name for i, (name, (sent, expect)) in enumerate(CASES.items())
+            if sent.isascii() and (isinstance(expect, Passes) or i % 20 == 0)]
+
+
+@pytest.mark.parametrize("name", TO_HTTP2)
+def test_request_to_an_origin_of_http2(h2c, name):
+    """Every case that passes is so many streams with just that in them; a sample of the others is none that ends."""
+    sent, expect = CASES[name]
+    whole = []
+
+    def keep(stream):
+        body = stream.read()
+        fields = [(n, v) for n, v in stream.fields if n[0] != ":"]
+        whole.append((stream.get(":method"), stream.get(":path"), sorted(fields), body, list(stream.trailers or [])))
+        stream.respond(200, end=True)
+
+    h2c.origin.serve(keep)
+    passed = isinstance(expect, Passes)
+    wires = as_streams([*expect.wires] + ([] if expect.last else [WIRE_NEXT[False]])) if passed else []
+    with h2c.aditd.visit() as visitor:
+        visitor.send(sent.replace(b"|", b"") + NEXT.encode())
+        for method, *_ in wires:
+            assert visitor.read(method).status == 200
+        if not wires:
+            assert answers(visitor)[1] == "close"
+    with h2c.aditd.visit() as visitor:
+        assert visitor.fetch(target="/after").status == 200
+    assert [told for told in whole if told[1] != "/after"] == [
+        (method, path, sorted(fields), body, trailers) for method, path, fields, body, trailers in wires]

@@ -297,6 +297,80 @@ static void switches(void)
 	CU_ASSERT_STRING_EQUAL(switched("", "chat"), "abort PROTO|");
 }
 
+struct bad_head {
+	const char *method, *path, *authority, *protocol;
+	const char *name, *value;
+};
+
+static void tell_bad(struct half_script *s, const struct bad_head *b)
+{
+	struct head h;
+
+	script_make_request(&h, b->method, b->protocol, "");
+	CU_ASSERT_EQUAL_FATAL(head_set(&h, HEAD_PATH, str_of(b->path)), 0);
+	CU_ASSERT_EQUAL_FATAL(head_set(&h, HEAD_AUTHORITY, str_of(b->authority)), 0);
+	CU_ASSERT_EQUAL_FATAL(fields_add(&h.fields, str_of(b->name), str_of(b->value)), 0);
+	h.length = 0;
+	half_head(&s->half, &h, true);
+	head_free(&h);
+}
+
+/* Whatever the session should have let through, and aditd before: it does not become a line. */
+static void last_door(void)
+{
+	static const struct bad_head bad[] = {
+		{"GET /y", "/x", "a", "", "x", "y"}, {"GET\r\n", "/x", "a", "", "x", "y"}, {"", "/x", "a", "", "x", "y"},
+		{"GET", "/x y", "a", "", "x", "y"}, {"GET", "/x\r\nX: y", "a", "", "x", "y"}, {"GET", "/x\ny", "a", "", "x", "y"},
+		{"GET", "/x\ty", "a", "", "x", "y"}, {"GET", "/x", "a\r\nX: y", "", "x", "y"}, {"GET", "/x", "a b", "", "x", "y"},
+		{"GET", "/x", "a", "x\r\nX: y", "x", "y"}, {"GET", "/x", "a", "x y", "x", "y"},
+		{"GET", "/x", "a", "", "x y", "z"}, {"GET", "/x", "a", "", "x:y", "z"}, {"GET", "/x", "a", "", "", "z"},
+		{"GET", "/x", "a", "", "x\r\ny", "z"}, {"GET", "/x", "a", "", "x\xe9", "z"}, {"GET", "/x", "a", "", "x", "y\rz"},
+		{"GET", "/x", "a", "", "x", "y\nz"}, {"GET", "/x", "a", "", "x", "y\r\nz: a"}, {"GET", "/x", "a", "", "x", "y\x7f"},
+		{"GET", "/x", "a", "", "x", "y\x01"},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct world w = {0};
+		struct half_script *s;
+
+		begin_kept(&w);
+		s = ask(&w, 1);
+		tell_bad(s, &bad[i]);
+		run(&w);
+		CU_ASSERT_STRING_EQUAL(s->text, "abort BAD_REQUEST|");
+		CU_ASSERT_EQUAL(w.count, 1);
+		CU_ASSERT_EQUAL(requests(&w, 0), 1);
+		end(&w);
+	}
+}
+
+static void last_door_for_trailers(void)
+{
+	static const char *const bad[][2] = {{"x", "y\r\nz: a"}, {"x", "y\nz"}, {"x y", "z"}, {"", "z"}, {"x\r\ny", "z"}};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct world w = {0};
+		struct half_script *s;
+		struct fields f;
+		const struct pipe_way *sent;
+
+		begin(&w);
+		s = ask(&w, 1);
+		script_post(s, HEAD_LENGTH_UNKNOWN);
+		CU_ASSERT_EQUAL(script_send(s, 2), 2);
+		run(&w);
+		fields_init(&f);
+		CU_ASSERT_EQUAL_FATAL(fields_add(&f, str_of(bad[i][0]), str_of(bad[i][1])), 0);
+		half_end(&s->half, &f);
+		fields_free(&f);
+		run(&w);
+		CU_ASSERT_STRING_EQUAL(s->text, "abort BAD_REQUEST|");
+		sent = &w.pipes[0]->way[0];
+		CU_ASSERT_EQUAL(memcmp(sent->bytes + sent->arrived - 7, "2\r\n\x00\x07\r\n", 7), 0);
+		end(&w);
+	}
+}
+
 static const struct unit_test tests[] = {
 	{"a connection is kept, and the next answer on it is the next request's", kept},
 	{"bytes that came before the request was sent do not answer it", bytes_before_the_request},
@@ -304,6 +378,8 @@ static const struct unit_test tests[] = {
 	{"a connection that had ended is not asked, whatever the method", end_before_the_request},
 	{"one that ends behind the request is not asked again where that does harm", end_behind_the_request},
 	{"a 101 must name the protocol that was asked for", switches},
+	{"a head with what could begin another line is not written, whoever gave it", last_door},
+	{"nor are trailers, and the message does not end", last_door_for_trailers},
 };
 
 UNIT_MAIN("origin_h1", tests)
