@@ -81,5 +81,6 @@ def page(meta_, results):
 		"## The machine", "", *_machine(meta_), ""]
 	for r in results:
 		lines += [f'<a id="{r["name"]}"></a>', "", f"## {r['title']}", ""]
-		lines += [r["text"].strip() if r["status"] == "ok" else f"{r['status'].capitalize()}: {r['reason']}.", ""]
+		lines += [] if r["status"] == "ok" else [f"**{r['status'].capitalize()}**: {r['reason']}", ""]
+		lines += [r["text"].strip(), ""]
 	return "\n".join(lines)
