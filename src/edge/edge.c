@@ -27,6 +27,11 @@
 #define EDGE_FULL_MS 500
 /** After its start, names that may be claimed are waited for: their clients dial again just now. */
 #define EDGE_STARTING_MS 10000
+/** Of the connections one in so many, and at least EDGE_SLACK, may go at one look while there is little memory: in a
+ *  second most have gone that may, and not many more than must. */
+#define EDGE_PRESS_SHARE 8
+/** Retry-After of who is refused for want of memory: it comes back as soon as those without a request have gone. */
+#define EDGE_MEMORY_RETRY_S 1
 /** Between two records that descriptors are lacking. */
 #define EDGE_STARVED_MS 10000
 
@@ -46,6 +51,7 @@ struct edge {
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
 	bool full;
+	bool shut; /* there is no memory for more of them */
 };
 
 /* ---- requests for a tunnel */
@@ -68,6 +74,18 @@ static struct half *ask_session(struct session *s, struct rules *rules, struct h
 	return pass_to(between, session_ask(s, err));
 }
 
+/* Memory is asked for once: who waits, or moves to another link, has begun. */
+static bool may_begin(const struct edge *e, struct exchange *x, int *err)
+{
+	const struct exchange_note *note = exchange_note(x);
+
+	if (note->until_ms || note->via || headroom_begin(e->o.headroom))
+		return true;
+	exchange_retry_after(x, EDGE_MEMORY_RETRY_S);
+	*err = ADIT_ERR_MEMORY;
+	return false;
+}
+
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
 {
 	struct edge *e = arg;
@@ -77,7 +95,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	struct session *s;
 	bool known;
 
-	if (!admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
+	if (!may_begin(e, x, err) || !admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
 		return NULL;
 	s = registry_find(e->o.registry, str_of(name), &known);
 	answering = s ? ask_session(s, rules, h, err) : NULL;
@@ -190,7 +208,7 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 static void update_full(struct edge *e)
 {
 	unsigned max = e->o.conf->max_visitors, slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
-	bool full = e->full ? e->count + slack > max : e->count >= max;
+	bool full = e->shut || (e->full ? e->count + slack > max : e->count >= max);
 
 	if (full == e->full)
 		return;
@@ -257,6 +275,16 @@ void edge_starved(void *arg)
 		return;
 	e->starved_ms = now;
 	log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
+}
+
+void edge_press(struct edge *e, enum headroom_level level)
+{
+	unsigned most = e->count / EDGE_PRESS_SHARE + EDGE_SLACK, gone = 0;
+
+	while (level && gone < most && evict_one(e))
+		gone++;
+	e->shut = level == HEADROOM_NONE;
+	update_full(e);
 }
 
 static void look_again(void *arg)
@@ -337,10 +365,10 @@ static void on_greeting_gone(void *arg)
 	one_less(arg);
 }
 
-/* Before a newcomer is among them. */
-static void make_room(struct edge *e)
+/* Before a newcomer is among them. With little memory too: he may be an adit whose link has lost its carrier. */
+static void make_room(struct edge *e, bool memory)
 {
-	if (!e->draining && e->count + 1 >= e->o.conf->max_visitors)
+	if (!memory || (!e->draining && e->count + 1 >= e->o.conf->max_visitors))
 		evict_one(e);
 }
 
@@ -348,7 +376,7 @@ void edge_accept(void *arg, struct stream *s)
 {
 	struct edge *e = arg;
 
-	make_room(e);
+	make_room(e, headroom_begin(e->o.headroom));
 	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
@@ -394,7 +422,7 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name)
 	struct door *d;
 
 	snprintf(visitor, sizeof(visitor), "%s", s->peer.ip);
-	make_room(e);
+	make_room(e, true); /* its request is asked about */
 	d = e->draining > EDGE_DRAIN_PATIENT ? NULL : door_new(e->loop, s, on_door_closed, e);
 	if (!d) {
 		stream_free(&s);
@@ -422,6 +450,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	}
 	admit_set_conf(&e->admit, o->conf);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
+	e->endpoint.headroom = o->headroom;
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
