@@ -31,12 +31,20 @@ struct budget {
 	enum budget_state state;
 };
 
+/** Could it be taken? */
+static inline bool budget_can(const struct budget *b, size_t n)
+{
+	for (; b; b = b->parent)
+		if (b->state == BUDGET_SHUT || b->used > b->limit || n > b->limit - b->used)
+			return false;
+	return true;
+}
+
 /** Takes `n` bytes here and above, or nothing and false. */
 static inline bool budget_take(struct budget *b, size_t n)
 {
-	for (struct budget *at = b; at; at = at->parent)
-		if (at->state == BUDGET_SHUT || at->used > at->limit || n > at->limit - at->used)
-			return false;
+	if (!budget_can(b, n))
+		return false;
 	for (struct budget *at = b; at; at = at->parent)
 		at->used += n;
 	return true;

@@ -18,18 +18,22 @@ static enum headroom_level level_of(const struct headroom *m)
 	return m->used >= mark(m) || (m->level && m->used >= ease(m)) ? HEADROOM_LITTLE : HEADROOM_ENOUGH;
 }
 
-static void tell_log(struct headroom *m, enum headroom_level was)
+static void tell_log(struct headroom *m)
 {
 	uint64_t now = loop_ms(m->loop);
 
-	if (!was && m->level) {
+	if (m->level)
+		m->little_ms = now;
+	if (m->level && !m->told) {
+		m->told = true;
 		m->since_ms = now;
 		m->refused = 0;
 		log_event(m->o.log, LOG_LEVEL_WARN, "memory.short", KV_U64("used", m->used), KV_U64("mark", mark(m)),
 		          KV_U64("most", m->most));
-	} else if (was && !m->level) {
-		log_event(m->o.log, LOG_LEVEL_WARN, "memory.enough", KV_U64("used", m->used), KV_U64("ms", now - m->since_ms),
-		          KV_U64("refused", m->refused));
+	} else if (m->told && now - m->little_ms >= HEADROOM_TOLD_MS) {
+		m->told = false;
+		log_event(m->o.log, LOG_LEVEL_WARN, "memory.enough", KV_U64("used", m->used),
+		          KV_U64("ms", m->little_ms - m->since_ms), KV_U64("refused", m->refused));
 	}
 }
 
@@ -42,8 +46,8 @@ static void look(void *arg)
 	m->looked_ms = loop_ms(m->loop);
 	m->begun = 0;
 	m->level = level_of(m);
-	tell_log(m, was);
-	if (m->level)
+	tell_log(m);
+	if (m->told)
 		timer_set(&m->again, HEADROOM_LOOK_MS);
 	else
 		timer_clear(&m->again);

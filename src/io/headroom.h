@@ -1,6 +1,7 @@
 /* headroom: the one budget of memory of a process: may anything new begin?
  * Layer io; the main owns one and hands it down; edge and adit's main ask before they take something new.
- * Invariants: what runs is never cut for it; the log has one line when the mark is crossed and one when it is left.
+ * Invariants: what runs is never cut for it; the log has one line when the mark is crossed and one when it is left for
+ * good.
  *
  *   0 ─────────────── mark (3/4) ─────────────── most ───────────────► what the system gives
  *     HEADROOM_ENOUGH      │    HEADROOM_LITTLE    │  HEADROOM_NONE
@@ -34,6 +35,8 @@
 #define HEADROOM_WINDOWS_SHARE 4
 /** How long a look is good for, and how often it is looked again while there is little. */
 #define HEADROOM_LOOK_MS 100
+/** When there was enough for so long the log is told: a crowd that comes and goes is one line at each end. */
+#define HEADROOM_TOLD_MS 3000
 /** What one request, connection or link may bring before the next look: its head, one read, its first window. */
 #define HEADROOM_EACH (128u * 1024)
 /** The least that `max_memory` may be: what the programs need for themselves, and some requests. */
@@ -60,7 +63,9 @@ struct headroom {
 	uint64_t looked_ms;
 	uint64_t begun;             /* since then */
 	enum headroom_level level;
-	uint64_t since_ms, refused; /* for the log: since there is little */
+	bool told;                  /* the log knows that there is little: */
+	uint64_t since_ms, refused; /* since then, and who was refused */
+	uint64_t little_ms;         /* when that was seen last */
 	struct timer again;
 	struct task tell;
 };

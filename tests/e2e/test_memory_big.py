@@ -7,7 +7,7 @@ import pytest
 from crowds import Crowd
 from wire import eventually
 
-MANY, PART = 3_000, 1000
+MANY, PART = 10_000, 1000
 KIB_EACH = 64
 SLOW = 1000
 
@@ -51,5 +51,6 @@ def test_ten_thousand_idle_visitors(own, kind):
         assert fresh <= KIB_EACH and idle / there <= KIB_EACH
         assert server.fetch("files", target="/2k").status == 200
         crowd.do("go")
-    time.sleep(1); print("left", growth(server.program, before))
+    time.sleep(1)
+    print("left", growth(server.program, before))
     eventually(lambda: growth(server.program, before) < 64000 * 1024, lambda: f"{growth(server.program, before)} KiB")
