@@ -6,12 +6,14 @@ import time
 
 import pytest
 
-import visits
-from wire import Cut, eventually
+from crowds import Crowd
+from wire import eventually
 from ws_peers import Origin, WebSocket
 
 MIB = 1 << 20
 READERS = 600  # more than there is memory for, in either program
+IDLE = 500  # connections that do nothing
+SPACE = 160 * MIB  # addresses, of which a third is mapped before anybody has come
 SOON = 1.0  # seconds until what was given back is used again
 
 
@@ -105,45 +107,69 @@ def takes_again(server, within=SOON):
 def test_nothing_new_begins_without_memory(own, sockets):
     """aditd with its memory used up: 503, links refused, idle connections closed; a download and a WebSocket go on."""
     server, adit = begin(own, sockets, max_memory="32M")
-    idle, second, crowd = [server.visit("files") for _ in range(8)], visits.H2Visitor(server.plain_port, "files.x"), []
-    idle.append(second)
-    running = Running(own, server)
+    running, crowd = Running(own, server), []
     again = server.visit("files")
     assert again.fetch(target="/2k").status == 200
-    head = read_nothing(server, crowd)
-    print(len(crowd), server.program.memory("VmRSS"), server.program.events("memory.short"))
-    time.sleep(2)
-    print(len(crowd), server.program.memory("VmRSS"), server.program.events("memory.short"))
-    assert head.status == 503 and head.get("retry-after") == "1" and "connection_limit" in head.get("proxy-status")
-    running.say()
-    server.program.wait_event("memory.short")
-    late = own.http(server, own.nginx.address, "--name", "alice-late", folder="late")
-    refused = server.program.wait_event("link.refused", code=503)
-    assert "memory" in refused["reason"]
-    eventually(lambda: again.closed(), "who has no request makes room")
-    running.say()
-    print(f"refused after {len(crowd)}; RSS {server.program.memory('VmRSS')} KiB")
+    head = read_nothing(server, crowd)  # what windows may bring is granted
+    assert head.status == 503 and head.get("retry-after") == "1"
+    with Crowd(server, IDLE, "h2", tls=True, processes=1) as idle:
+        idle.do("come")
+        server.program.wait_event("memory.short")
+        late = own.http(server, own.nginx.address, "--name", "alice-late", folder="late")
+        refused = server.program.wait_event("link.refused", code=503)
+        assert "memory" in refused["reason"]
+        running.say()
+        eventually(lambda: again.closed(), "who has no request makes room")
+        print(f"refused after {len(crowd)}; RSS {server.program.memory('VmRSS')} KiB")
+        running.say()
     leave(crowd)
     print(f"new requests after {takes_again(server):.2f} s")
     late.wait_event("published", name="alice-late")
     running.end()
-    enough = server.program.wait_event("memory.enough")
-    assert enough["refused"] >= 1 and len(adit.events("published")) == 2
-    for visitor in idle:
-        (visitor.connection if visitor is second else visitor).close()
+    assert server.program.wait_event("memory.enough")["refused"] >= 1
+    assert len(adit.events("published")) == 2 and short_of(server.program) == 1, "the tunnel was lost"
 
 
 def test_adit_begins_nothing_new_without_memory(own, sockets):
-    """The same in adit: it answers 503, and what it has begun goes on."""
+    """The same in adit: what would begin is 503, what it has begun goes on."""
     server = own.server()
-    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address})
-    adit, crowd = tunnels.program, []
-    running = Running(own, server)
+    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address}, max_memory="24M")
+    running, crowd = Running(own, server), []
     head = read_nothing(server, crowd)
-    assert head.status == 503 and head.get("retry-after") == "1" and "adit" in head.get("proxy-status")
-    adit.wait_event("memory.short")
+    assert head.status == 503
     running.say()
+    print(f"refused after {len(crowd)}; RSS {tunnels.program.memory('VmRSS')} KiB; {short_of(tunnels.program)}")
     leave(crowd)
-    takes_again(server)
+    print(f"new requests after {takes_again(server):.2f} s")
     running.end()
-    adit.wait_event("memory.enough")
+    assert len(tunnels.program.events("published")) == 2, "the tunnel was lost"
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("limited", ["aditd", "adit"])
+def test_little_address_space(own, sockets, limited):
+    """The same by RLIMIT_AS, without any option: attackers fill what there is, and nothing aborts."""
+    wrap = ("prlimit", f"--as={SPACE}")
+    server = own.server(wrap=wrap if limited == "aditd" else ())
+    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address},
+                          wrap=wrap if limited == "adit" else ())
+    program = server.program if limited == "aditd" else tunnels.program
+    assert program.events("memory")[0]["by"] == "RLIMIT_AS"
+    running, crowd = Running(own, server), []
+    head = read_nothing(server, crowd)
+    assert head.status == 503
+    with Crowd(server, 4 * IDLE, "h2", tls=True, processes=2) as idle, \
+            Crowd(server, 4 * IDLE, "h1", tls=True, processes=2) as asking:
+        for part in (idle, asking):
+            part.tell("come")
+        for part in (idle, asking):
+            part.hear()
+        running.say()
+        asking.do("begin", "/10m")
+        running.say()
+        print(f"{limited}: refused after {len(crowd)}; VmPeak {program.memory('VmPeak')} of {SPACE // 1024} KiB, "
+              f"RSS {program.memory('VmRSS')} KiB")
+    leave(crowd)
+    print(f"{limited}: new requests after {takes_again(server):.2f} s")
+    running.end()
+    assert program.alive() and len(tunnels.program.events("published")) == 2, "the tunnel was lost"
