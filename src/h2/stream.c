@@ -354,13 +354,25 @@ static void grow_window(struct h2_stream *s)
 	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));
 }
 
+/* Not by nghttp2_session_consume_stream, which tells at half a window: what comes in whole frames makes the first half
+ * a bit larger, the second a bit short of it and untold, and then half a window is all that a round trip moves. */
+static void tell_window(struct h2_stream *s)
+{
+	if (s->window_untold < s->window / H2_WINDOW_TOLD_PARTS)
+		return;
+	h2_submitted(s->h2,
+	             nghttp2_submit_window_update(s->h2->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window_untold));
+	s->window_untold = 0;
+}
+
 static void consumed(struct h2_stream *s, size_t n)
 {
 	if (s->closed || s->in_ended)
 		return;
 	s->window_used += (uint32_t)n;
+	s->window_untold += (uint32_t)n;
 	grow_window(s);
-	h2_submitted(s->h2, nghttp2_session_consume_stream(s->h2->session, s->id, n));
+	tell_window(s);
 	h2_wake(s->h2);
 }
 

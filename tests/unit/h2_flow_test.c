@@ -202,6 +202,7 @@ static void grown_window_is_used(void)
 {
 	struct half_script visitor, origin;
 	struct h2_pair p;
+	uint64_t sent;
 
 	pair_init(&p, &origin, 1);
 	h2_clock(p.ask.h2, 1000000, 10000);
@@ -214,9 +215,15 @@ static void grown_window_is_used(void)
 	while (script_send(&origin, 1000000))
 		pair_run(&p);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
-	/* what was taken is told to the far end once it makes half a window */
-	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER >= 128 * 1024);
+	/* what was taken is told to the far end once it makes a quarter of the window */
+	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER >= 192 * 1024);
 	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER <= 256 * 1024);
+	sent = origin.sent;
+	script_grant(&visitor, 128 * 1024 - 1);
+	pair_run(&p);
+	while (script_send(&origin, 1000000))
+		pair_run(&p);
+	CU_ASSERT_TRUE(origin.sent - sent >= 64 * 1024);
 	pair_free(&p);
 }
 
