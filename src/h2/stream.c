@@ -335,18 +335,19 @@ ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 
 /* ---- receiving: what the far end says */
 
-/* A full window used up within two round trips: the window is what holds the stream back. */
+/* Half a window used up within one and a half round trips: the window is what holds the stream back. Half, because in
+ * the round trip after a growth no more can come than the former window. */
 static void grow_window(struct h2_stream *s)
 {
 	struct h2 *h = s->h2;
 	uint64_t took = h->now_us - s->window_since;
 	uint32_t srtt_us = h->srtt_us ? h->srtt_us : H2_SRTT_UNKNOWN_US;
 
-	if (s->window_used < s->window)
+	if (s->window_used < s->window / 2)
 		return;
 	s->window_used = 0;
 	s->window_since = h->now_us;
-	if (took >= 2ull * srtt_us || s->window >= H2_WINDOW_MAX)
+	if (2 * took >= 3ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
 	if (!budget_take(h->budget, s->window))
 		return;
