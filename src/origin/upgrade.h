@@ -1,7 +1,7 @@
 /* upgrade: what a request has asked an HTTP/1.1 origin to switch to, and whether its 101 is an answer to that.
- * Layer origin, for origin_h1; no I/O. Of the three who look at a 101 (origin, adit, visitor) none may speak HTTP when
- * another takes the bytes for something else: so it must have been asked for, name that very protocol (RFC 9110 section
- * 7.8), and fit a WebSocket's key (RFC 6455 section 4.2.2).
+ * Layer origin, for origin_h1; no I/O. Of the three who look at a 101 (origin, adit, visitor) none may speak HTTP
+ * when another takes the bytes for something else: so it must have been asked for, name that very protocol (RFC 9110
+ * section 7.8), and fit a WebSocket's key (RFC 6455 section 4.2.2).
  */
 #ifndef ADIT_ORIGIN_UPGRADE_H
 #define ADIT_ORIGIN_UPGRADE_H
