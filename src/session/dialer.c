@@ -315,7 +315,9 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(d->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", d->link_id),
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_U64("silent_ms", loop_ms(d->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(d->session)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("pings", link_pings_waiting(link)),
+	          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+	          KV_U64("requests", session_open(d->session)));
 	if (d->state != DIALER_UP || d->closing)
 		return;
 	if (suspect && d->aim != AIM_SUSPECT) {
