@@ -1,0 +1,258 @@
+"""Reconnecting: aditd killed, the connection cut, the connection silent, the ingress reloaded; each under load, traced."""
+
+import time
+from pathlib import Path
+
+import timeline
+from context import milliseconds, table
+from explain import Excerpts
+from procs import Failed
+from scene import Download, LimitedNginx, Scene, Visits, proxies
+
+KILLED_SECONDS = 2.5  # aditd is away
+SETTLE_SECONDS = 1.5  # afterwards
+# What the user asked for, and what is expected.
+BACK_LIMIT_MS = 10000
+BACK_EXPECTED_MS = 1000
+
+
+class Taken:
+	"""A scene that is over: its trace, visitors and download."""
+
+	def __init__(self, told, rows, download):
+		self.told, self.rows, self.download = told, rows, download
+		self.zero = told.marks[0][0]
+
+	def count(self, what=None):
+		return sum(row[2] == what if what else row[2] != 200 for row in self.rows)
+
+	def slowest(self, after=None):
+		"""The longest wait of a visitor who got his answer."""
+		return max(row[1] for row in self.rows if row[2] == 200)
+
+	def usual(self):
+		took = sorted(took for when, took, what in self.rows if what == 200 and self.told.at(when) < self.zero - 50)
+		return took[len(took) // 2] if took else 0
+
+
+def take(folder, act, **options):
+	"""Runs a scene: visitors every 20 ms and a download; act(scene) when a third of it has come."""
+	with Scene(folder, **options) as scene:
+		with Visits(scene.visit) as visits:
+			download = Download(scene.visit, scene.origin.data)
+			download.reached(0.3)
+			act(scene)
+			download.result()
+		return Taken(scene.told(), visits.rows, download)
+
+
+# ---- what is done
+
+def kill(scene):
+	scene.mark("aditd: kill -9")
+	scene.server.program.kill()
+	time.sleep(KILLED_SECONDS)
+	scene.server.start()
+	scene.mark("aditd listens again")
+	time.sleep(SETTLE_SECONDS)
+
+
+def cut(how, words, seconds):
+	def act(scene):
+		scene.mark(words)
+		scene.between.cut(how)
+		time.sleep(seconds)
+	return act
+
+
+def reload(words):
+	def act(scene):
+		scene.mark(words)
+		scene.between.reload()
+		time.sleep(2.2)
+	return act
+
+
+# ---- what is told
+
+def picture(context, name, title, taken, begin, end, alt, silent=()):
+	"""Lanes of everything between `begin` and `end`, milliseconds from the first thing that was done."""
+	told = taken.told
+	drawing = timeline.Timeline(title, taken.zero + begin, taken.zero + end, taken.zero)
+	drawing.bars("link", timeline.states(told))
+	drawing.bars("carrier", timeline.carriers(told))
+	drawing.bars("attempts", timeline.attempts(told))
+	for program in silent:
+		drawing.bars(f"{program} hears", timeline.silences(told, program))
+	drawing.bars("download", timeline.download(told, taken.download))
+	drawing.points("requests", timeline.visits(told, taken.rows))
+	for at, words in told.marks:
+		drawing.mark(at, words)
+	return context.svg(name, drawing, alt)
+
+
+def raw(context, name, taken):
+	"""The whole transcript, its events and the visitors' times, as files; Markdown links to them."""
+	context.write(name + ".txt", taken.told.text)
+	context.write(name + ".jsonl", taken.told.json)
+	rows = [(f"{taken.told.at(when) - taken.zero:.1f}", f"{took:.2f}", what) for when, took, what in taken.rows]
+	visits = context.csv(name, ("came_ms", "took_ms", "status"), rows)
+	return f"Raw: [the whole transcript]({name}.txt), [its events]({name}.jsonl), {visits}.\n"
+
+
+def must(good, words):
+	if not good:
+		raise Failed(words)
+
+
+def killed(context, folder, excerpts):
+	taken = take(folder, kill, way="none")
+	told = taken.told
+	ready = told.marks[1][0]
+	start = told.first("start", after=taken.zero + 1, program="aditd")["at_ms"]
+	back = told.first("welcome", after=taken.zero, program="adit")["at_ms"] - start
+	waits = [e["ms"] for e in told.events if e["event"] == "wait" and e["at_ms"] < start]
+	must(back < BACK_LIMIT_MS, f"adit was back only {back:.0f} ms after aditd")
+	context.summary("Server killed and started again: the tunnel is back after", "–", milliseconds(back),
+		back < BACK_EXPECTED_MS)
+	late = [row for row in taken.rows if told.at(row[0]) > ready and row[2] != 200]
+	must(not late, f"{len(late)} requests failed after aditd was back")
+	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, ready - taken.zero + 700,
+		"The link is detached while aditd is away, adit tries with growing waits, and requests are answered soon after it "
+		"is back")
+	return f"""### The server is killed
+
+`aditd` gets SIGKILL while a visitor downloads 24 MiB and another one comes every 20 ms; {KILLED_SECONDS} s later it is
+started again. Nothing of a killed process can be kept: what was under way in it ends. What counts is how soon all is well
+again, and that nobody has to do anything for it.
+
+{table(("", ""), [
+	("`adit` back, from the start of the new `aditd`", milliseconds(back)),
+	("waits between attempts while nobody listened", ", ".join(str(w) for w in waits) + " ms"),
+	("requests under way in the killed process, cut", taken.count("cut")),
+	("requests while nobody listened, refused by the system", taken.count("refused")),
+	("requests after `aditd` listened again that failed", len(late)),
+	("the longest wait of a request that came before `adit` was back", milliseconds(taken.slowest())),
+	("the download", "whole" if taken.download.whole else "cut: its visitor sees that it is not complete"),
+])}
+{drawn}
+
+{excerpts.of(told, taken.zero - 5, ready + 700)}
+Behind an ingress the refused visitors see its 502 or 503 instead. {raw(context, "reconnect-killed", taken)}"""
+
+
+def whole(taken):
+	"""Nothing was lost, or the section fails."""
+	must(taken.download.whole, f"the download is not whole: {taken.download.error}")
+	must(not taken.count(), f"{taken.count()} of {len(taken.rows)} requests failed")
+
+
+def figures(taken, seen):
+	return table(("", ""), [
+		("the download: bytes that arrived wrong, or not at all", "0 (its SHA-256 is the origin's)"),
+		("the longest pause in it", milliseconds(taken.download.longest_ms)),
+		(f"other requests: failed, of {len(taken.rows)}", taken.count()),
+		("usual time of such a request, and the longest", f"{milliseconds(taken.usual())}, {milliseconds(taken.slowest())}"),
+		*seen])
+
+
+def reset(context, folder, excerpts):
+	taken = take(folder, cut("reset", "the connection is reset", 0.8))
+	whole(taken)
+	told = taken.told
+	resumed = told.first("attached", after=taken.zero, program="adit")
+	context.summary("Connection cut in the middle of a download", "–",
+		f"nothing lost, a pause of {milliseconds(taken.download.longest_ms)}", True)
+	drawn = picture(context, "reconnect-cut", "The connection is reset in the middle of a download", taken, -60, 260,
+		"The link is detached for some ten milliseconds; the download pauses for as long, requests that come then take as "
+		"long, none fails")
+	return f"""### The connection is cut
+
+A relay between `adit` and `aditd` resets their connection in the middle of the download, as firewalls and load balancers do.
+
+{figures(taken, [("sent again", f"{resumed['replayed']:,} B")])}
+{drawn}
+
+{excerpts.of(told, taken.zero - 5, resumed["at_ms"] + 20)}
+{raw(context, "reconnect-cut", taken)}"""
+
+
+def hole(context, folder, excerpts):
+	taken = take(folder, cut("hole", "nothing passes any more", 3.2), size=32 << 20)
+	whole(taken)
+	told = taken.told
+	resumed = told.first("attached", after=taken.zero, program="adit")
+	context.summary("Connection silent (a black hole) in the middle of a download", "–",
+		f"nothing lost, a pause of {milliseconds(taken.download.longest_ms)}", taken.download.longest_ms < 5000)
+	drawn = picture(context, "reconnect-hole", "The connection goes silent in the middle of a download", taken, -400, 3000,
+		"Nothing passes for about two seconds, then adit dials beside the silent connection and moves there",
+		silent=("adit", "aditd"))
+	return f"""### The connection goes silent
+
+The relay passes nothing on any more and says nothing: a NAT that has forgotten the connection, a cable that was pulled. No
+error tells of it, so the heartbeat has to. New connections get through.
+
+{figures(taken, [("sent again by `adit`", f"{resumed['replayed']:,} B")])}
+{drawn}
+
+{excerpts.of(told, taken.zero - 5, resumed["at_ms"] + 20)}
+The time until then is max(2 s, 4 round trips) from when something was last heard. {raw(context, "reconnect-hole", taken)}"""
+
+
+RELOADS = (
+	("nginx", "nginx -s reload", "nginx", proxies.Nginx, False),
+	("haproxy", "HAProxy: reload", "HAProxy", proxies.HAProxyH1, False),
+	("nginx-limited", "nginx -s reload", "nginx with `worker_shutdown_timeout 1s`", LimitedNginx, True),
+)
+
+
+def reloaded(context, folder, excerpts):
+	rows, limited = [], None
+	for name, words, title, way, straight in RELOADS[2 if context.quick else 0:]:
+		taken = take(folder / name, reload(words), way=way, straight=straight)
+		whole(taken)
+		told = taken.told
+		carrier = told.first("welcome", program="adit")["carrier"]
+		end = told.at(taken.rows[-1][0])
+		moved = [e for e in told.events if e["event"] == "attached" and e["program"] == "adit"]
+		if not moved:
+			became = "nothing: it runs on in the old process"
+		elif told.has("detached", taken.zero) and moved[0].get("away_ms"):
+			became = f"cut by the ingress, back after {moved[0]['away_ms']} ms"
+		else:
+			became = "moved to a new connection before the old one ended"
+		rows.append((title, carrier, became, f"{taken.count()} of {len(taken.rows)}",
+			milliseconds(taken.download.longest_ms), milliseconds(taken.slowest())))
+		files = raw(context, f"reconnect-reload-{name}", taken)
+		if straight:
+			limited = (taken, end, files)
+	context.summary("Ingress reloaded during a download", "–", "0 requests failed, nothing lost", True)
+	taken, end, files = limited
+	cut_at = taken.told.first("detached", after=taken.zero)["at_ms"]
+	drawn = picture(context, "reconnect-reload", "nginx, reloaded, cuts its old workers after a second", taken,
+		-300, 2000, "A second after the reload the ingress cuts the carrier; adit is back at once over the new worker")
+	return f"""### The ingress is reloaded
+
+`nginx -s reload`, and HAProxy's reload, while the download and the requests run. Both keep the old process for the
+connections that it has; in the third row nginx is told to cut them after a second. (There visitors come straight to
+`aditd`: those of the old worker would be cut as well, by nginx.)
+
+{table(("ingress", "carrier", "the tunnel's connection", "requests failed", "longest pause of the download",
+	"longest request"), rows)}
+{drawn}
+
+{excerpts.of(taken.told, cut_at - 5, cut_at + 400)}
+{files}"""
+
+
+def run(context):
+	context.want("nginx", "haproxy")
+	excerpts, folder, parts = Excerpts(), Path(context.work), []
+	scenes = (killed, reset, hole, reloaded)
+	for part in scenes:
+		context.say(part.__name__)
+		parts.append(part(context, folder / part.__name__, excerpts))
+	return """Each of these is a run of both programs with `--trace`; the lines are what `adit trace` prints of the two files,
+merged. [doc/reconnect.md](../reconnect.md) explains a whole transcript, and what to do about each kind of line.
+
+""" + "\n".join(parts)
