@@ -48,6 +48,49 @@ def explain(event):
 	return LINES.get((event["program"], event["event"])) or LINES.get(event["event"])
 
 
+# What an attempt that fails writes, from its dial to the wait for the next.
+ROUND = ("dial", "rung", "attempt.failed", "wait")
+ROUNDS_SHOWN = 2
+
+
+def name_of(line):
+	"""The event of a transcript's line: time, program, link, event, text."""
+	return line.split()[3]
+
+
+def rounds(lines):
+	"""The lines, cut at each dial."""
+	parts = []
+	for line in lines:
+		if not parts or name_of(line) == "dial":
+			parts.append([])
+		parts[-1].append(line)
+	return parts
+
+
+def folded(lines):
+	"""Attempts that fail one after the other, without those in the middle."""
+	out, failed = [], []
+
+	def leave_out():
+		middle = failed[ROUNDS_SHOWN:-1]
+		for shown in failed[:ROUNDS_SHOWN]:
+			out.extend(shown)
+		if middle:
+			out.append(f"      ... {sum(map(len, middle))} lines: {len(middle)} more attempts")
+		for shown in failed[max(ROUNDS_SHOWN, len(failed) - 1):]:
+			out.extend(shown)
+		failed.clear()
+	for part in rounds(lines):
+		if name_of(part[0]) == "dial" and all(name_of(line) in ROUND for line in part):
+			failed.append(part)
+		else:
+			leave_out()
+			out.extend(part)
+	leave_out()
+	return out
+
+
 class Excerpts:
 	"""One for a section: each kind of line is explained where it comes up first."""
 
@@ -56,7 +99,7 @@ class Excerpts:
 
 	def of(self, told, begin, end):
 		"""Markdown: the transcript's lines from `begin` to `end` (ms), then what is new in them."""
-		lines = told.excerpt(begin, end)
+		lines = folded(told.excerpt(begin, end))
 		new = []
 		for event in told.events:
 			text = explain(event) if begin <= event["at_ms"] <= end else None

@@ -98,7 +98,7 @@ def fresh(out):
 	"""The folder, without an earlier report's files."""
 	os.makedirs(out, exist_ok=True)
 	for name in os.listdir(out):
-		if name.endswith((".csv", ".svg")) or name == "README.md":
+		if name.endswith((".csv", ".svg", ".txt", ".jsonl")) or name == "README.md":
 			os.unlink(os.path.join(out, name))
 
 

@@ -14,6 +14,10 @@ GOOD, BAD = svg.COLOURS[0], svg.COLOURS[1]
 FILLS = {"up": "#cfe8dc", "detached": "#f5c9ad", "waiting": "#f5c9ad", "dialling": "#dbe6f5", "greeting": "#dbe6f5",
 	"idle": "#eeeeee", "direct": "#cfe8dc", "ws-h1": "#cfe8dc", "ws-h2": "#cfe8dc", "poll": "#f7e3a8",
 	"silent": "#f5c9ad", "failed": "#f5c9ad", "stood": "#cfe8dc", "wait": "#eeeeee", "runs": "#dbe6f5"}
+# What is too short for a bar, and must be seen all the same.
+STROKES = {"failed": svg.COLOURS[1], "stood": svg.COLOURS[2]}
+LEGEND = ("In the picture: grey bars are waits of the backoff, an orange stroke is an attempt that failed, a green one an "
+	"attempt that stood. Each dot is a request: when it came, and how long it took; a cross is one that failed.")
 
 
 class Timeline:
@@ -43,6 +47,9 @@ class Timeline:
 			if end <= self.begin or begin >= self.end:
 				continue
 			left, right = self.x(begin), self.x(end)
+			if kind in STROKES and right - left < 4:
+				sheet.line(left, top - 2, left, top + BAR + 2, STROKES[kind], 3)
+				continue
 			sheet.box(left, top, max(right - left, 1.5), BAR, FILLS[kind], svg.GREY)
 			if len(words) * SMALL * svg.LETTER + 4 <= right - left:
 				sheet.text((left + right) / 2, top + 16, words, anchor="middle", size=SMALL)

@@ -404,7 +404,8 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 	else if (r->err == ADIT_ERR_VERSION) /* of this no carrier is to blame */
 		snprintf(detail, sizeof(detail), "%s", r->detail);
 	else
-		snprintf(detail, sizeof(detail), "%s", r->status || r->err == ADIT_ERR_PROTO ? why : r->detail);
+		snprintf(detail, sizeof(detail), "%s",
+		         r->status || r->err == ADIT_ERR_PROTO || r->err == ADIT_ERR_UPGRADE ? why : r->detail);
 	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN) && d->state != DIALER_UP)
 		dialer_refuse(d, r->err, r->detail);
 	else

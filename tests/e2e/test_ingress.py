@@ -346,6 +346,8 @@ def test_fall_and_return(kind, base, authority, reports, request):
         for event in events:
             at += at < len(steps) and event == steps[at]
         assert at == len(steps), f"{steps[at]} is missing in {events}"
+        reasons = {r["carrier"]: r["reason"] for r in trace_of(road.folder / "adit1-auto") if r["event"] == "rung"}
+        assert reasons["ws-h1"] == ("FORBIDDEN" if kind == "haproxy-h1" else "UPGRADE"), reasons
         print(f"{kind}: {load.count} requests, the longest took {load.longest:.2f} s")
         adit.stop()
     finally:

@@ -14,6 +14,7 @@ SETTLE_SECONDS = 1.5  # afterwards
 # What the user asked for, and what is expected.
 BACK_LIMIT_MS = 10000
 BACK_EXPECTED_MS = 1000
+LISTENS_MS = 500  # from aditd's first event until it certainly listens
 
 
 class Taken:
@@ -26,7 +27,7 @@ class Taken:
 	def count(self, what=None):
 		return sum(row[2] == what if what else row[2] != 200 for row in self.rows)
 
-	def slowest(self, after=None):
+	def slowest(self):
 		"""The longest wait of a visitor who got his answer."""
 		return max(row[1] for row in self.rows if row[2] == 200)
 
@@ -52,8 +53,8 @@ def kill(scene):
 	scene.mark("aditd: kill -9")
 	scene.server.program.kill()
 	time.sleep(KILLED_SECONDS)
+	scene.mark("aditd is started again")
 	scene.server.start()
-	scene.mark("aditd listens again")
 	time.sleep(SETTLE_SECONDS)
 
 
@@ -108,16 +109,15 @@ def must(good, words):
 def killed(context, folder, excerpts):
 	taken = take(folder, kill, way="none")
 	told = taken.told
-	ready = told.marks[1][0]
 	start = told.first("start", after=taken.zero + 1, program="aditd")["at_ms"]
 	back = told.first("welcome", after=taken.zero, program="adit")["at_ms"] - start
 	waits = [e["ms"] for e in told.events if e["event"] == "wait" and e["at_ms"] < start]
 	must(back < BACK_LIMIT_MS, f"adit was back only {back:.0f} ms after aditd")
 	context.summary("Server killed and started again: the tunnel is back after", "–", milliseconds(back),
 		back < BACK_EXPECTED_MS)
-	late = [row for row in taken.rows if told.at(row[0]) > ready and row[2] != 200]
+	late = [row for row in taken.rows if told.at(row[0]) > start + LISTENS_MS and row[2] != 200]
 	must(not late, f"{len(late)} requests failed after aditd was back")
-	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, ready - taken.zero + 700,
+	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, start - taken.zero + 700,
 		"The link is detached while aditd is away, adit tries with growing waits, and requests are answered soon after it "
 		"is back")
 	return f"""### The server is killed
@@ -131,13 +131,13 @@ again, and that nobody has to do anything for it.
 	("waits between attempts while nobody listened", ", ".join(str(w) for w in waits) + " ms"),
 	("requests under way in the killed process, cut", taken.count("cut")),
 	("requests while nobody listened, refused by the system", taken.count("refused")),
-	("requests after `aditd` listened again that failed", len(late)),
+	("requests from then on that failed", len(late)),
 	("the longest wait of a request that came before `adit` was back", milliseconds(taken.slowest())),
 	("the download", "whole" if taken.download.whole else "cut: its visitor sees that it is not complete"),
 ])}
 {drawn}
 
-{excerpts.of(told, taken.zero - 5, ready + 700)}
+{excerpts.of(told, taken.zero - 5, start + 700)}
 Behind an ingress the refused visitors see its 502 or 503 instead. {raw(context, "reconnect-killed", taken)}"""
 
 
@@ -254,5 +254,4 @@ def run(context):
 		parts.append(part(context, folder / part.__name__, excerpts))
 	return """Each of these is a run of both programs with `--trace`; the lines are what `adit trace` prints of the two files,
 merged. [doc/reconnect.md](../reconnect.md) explains a whole transcript, and what to do about each kind of line.
-
-""" + "\n".join(parts)
+""" + timeline.LEGEND + "\n\n" + "\n".join(parts)
