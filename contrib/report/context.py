@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import sys
+import time
 
 import measure
 import report
@@ -12,6 +13,8 @@ from procs import Failed
 
 # How often a disturbed measurement is made again; the last one stands, however it was.
 REPEATS = 2
+# What a section may spend on that: on a machine that is never quiet the report ends all the same.
+REPEAT_SECONDS = 150
 
 
 class Skipped(Exception):
@@ -52,6 +55,8 @@ class Context:
 		os.makedirs(self.work, exist_ok=True)
 		self.summaries = []
 		self.shares = []
+		self.faults = []
+		self.patience = 0 if quick else REPEAT_SECONDS
 
 	def skip(self, reason):
 		raise Skipped(reason)
@@ -61,6 +66,10 @@ class Context:
 		gone = [t for t in tools if not self.bench.tools.get(t)]
 		if gone:
 			self.skip(f"not installed: {', '.join(gone)}")
+
+	def fault(self, reason):
+		"""The section goes on and is shown, and counts as failed."""
+		self.faults.append(reason)
 
 	def say(self, text):
 		"""Progress, for who waits."""
@@ -92,17 +101,17 @@ class Context:
 
 	# ---- measuring
 
-	def quietly(self, measure_once, repeats=REPEATS):
+	def quietly(self, measure_once):
 		"""What measure_once() gives; made again while others take more than a little of the CPU. What is chosen by is
 		the others' CPU, never the result."""
-		for left in range(0 if self.quick else repeats, -1, -1):
+		for left in range(REPEATS, -1, -1):
 			foreign = measure.Foreign()
 			result = measure_once()
 			share = foreign.share()
-			if share <= report.QUIET_SHARE or not left:
+			if share <= report.QUIET_SHARE or not left or self.patience <= 0:
 				self.shares.append(share)
 				return result
-			self.say(f"others took {share:.0%} of the CPU: again")
+			self.patience -= time.monotonic() - foreign.begin
 
 	@contextlib.contextmanager
 	def way(self, kind):

@@ -1,5 +1,6 @@
 """The report's page: the summary first, then how it was measured, then the sections."""
 
+import re
 import time
 
 import measure
@@ -53,12 +54,18 @@ def _quiet(results):
 	return ["**This machine was not quiet.** Other programs, and the hypervisor, used it meanwhile:", "", *lines]
 
 
+def _version(program, said):
+	"""The number alone, from what a program says of itself."""
+	found = re.search(r"\d+\.\d[\w.+~-]*", said)
+	return f"{program} {found.group(0) if found else said}"
+
+
 def _machine(meta_):
 	env = meta_["environment"]
 	lines = [f"- {meta_['date']}; {env['cpu']}, {env['cores']} cores, {meta_['memory']:.0f} GB of memory; "
 		f"{meta_['system']}, Linux {env['kernel']}; load {env['load_at_start']:.2f} at the start",
 		"- Everything runs on this one machine, over loopback: visitors, both ends of the tunnel, the ingress, the origin.",
-		"- Programs: " + "; ".join(f"{k}: {v}" for k, v in sorted(meta_["versions"].items()))]
+		"- Programs: " + ", ".join(_version(*v) for v in sorted(meta_["versions"].items()))]
 	return lines
 
 
@@ -74,5 +81,6 @@ def page(meta_, results):
 		"## The machine", "", *_machine(meta_), ""]
 	for r in results:
 		lines += [f'<a id="{r["name"]}"></a>', "", f"## {r['title']}", ""]
-		lines += [r["text"].strip() if r["status"] == "ok" else f"{r['status'].capitalize()}: {r['reason']}.", ""]
+		lines += [] if r["status"] == "ok" else [f"**{r['status'].capitalize()}**: {r['reason']}", ""]
+		lines += [r["text"].strip(), ""]
 	return "\n".join(lines)

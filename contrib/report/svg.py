@@ -17,9 +17,12 @@ LETTER = 0.56
 
 
 def number(value):
-	"""As a label: 0.5, 20, 1 000."""
-	text = f"{value:.10f}".rstrip("0").rstrip(".") if abs(value) < 10 else f"{value:.0f}"
-	return text if len(text) < 5 else f"{value:,.0f}".replace(",", "\u202f")
+	"""As a label, three digits that count: 0.5, 1.24, 20, 1 000."""
+	if value == 0:
+		return "0"
+	decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+	text = f"{value:,.{decimals}f}".replace(",", "\u202f")
+	return text.rstrip("0").rstrip(".") if decimals else text
 
 
 class Sheet:
