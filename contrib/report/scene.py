@@ -281,3 +281,19 @@ class Told:
 		"""The transcript's last lines: each link, what was held, what was lost."""
 		all_lines = self.text.splitlines()
 		return all_lines[next(i for i, line in enumerate(all_lines) if line.startswith("link ")):]
+
+
+def usual(rows):
+	"""The median time of these visitors who got their answer, in milliseconds."""
+	took = sorted(row[1] for row in rows if row[2] == 200)
+	return took[len(took) // 2] if took else 0
+
+
+def raw(context, name, told, rows):
+	"""The whole transcript, its events and the visitors' times (counted from the first mark) as files; links to them."""
+	context.write(name + ".txt", told.text)
+	context.write(name + ".jsonl", told.json)
+	zero = told.marks[0][0]
+	visits = context.csv(name, ("came_ms", "took_ms", "status"),
+		[(f"{told.at(when) - zero:.1f}", f"{took:.2f}", what) for when, took, what in rows])
+	return f"Raw: [the whole transcript]({name}.txt), [its events]({name}.jsonl), {visits}.\n"

@@ -7,7 +7,7 @@ import timeline
 from context import milliseconds, table
 from explain import Excerpts
 from procs import Failed
-from scene import LimitedHAProxy, LimitedNginx, Scene, Visits, proxies
+from scene import LimitedHAProxy, LimitedNginx, Scene, Visits, proxies, raw, usual
 
 CLIMB_SECONDS = 2  # --climb-after; by default 5 minutes
 FORBIDDEN_SECONDS = 4.5  # long enough for one try in vain
@@ -55,9 +55,8 @@ class Steps:
 			e["at_ms"] > self.poll]
 
 	def rows(self, told, visits):
-		def usual(begin, end):
-			took = sorted(took for when, took, what in visits if what == 200 and begin <= told.at(when) < end)
-			return milliseconds(took[len(took) // 2])
+		def between(begin, end):
+			return milliseconds(usual([row for row in visits if begin <= told.at(row[0]) < end]))
 		failed = [row for row in visits if row[2] != 200]
 		if failed:
 			raise Failed(f"{len(failed)} of {len(visits)} requests failed: {failed[0][2]}")
@@ -74,8 +73,8 @@ class Steps:
 			("without a carrier while it moves back", milliseconds(self.back_away) if self.back_away
 				else "0 ms: the next stands before the old one goes"),
 			("visitors: failed or answered wrong", f"0 of {len(visits)}"),
-			("their usual time before, over `poll`, afterwards", ", ".join((usual(0, self.forbidden),
-				usual(self.poll + 100, self.back), usual(self.back + 100, 1e12)))),
+			("their usual time before, over `poll`, afterwards", ", ".join((between(0, self.forbidden),
+				between(self.poll + 100, self.back), between(self.back + 100, 1e12)))),
 			("the longest that one of them waited", milliseconds(max(row[1] for row in visits))),
 		]
 
@@ -89,15 +88,7 @@ def picture(context, name, told, visits, title):
 	drawing.points("requests", timeline.visits(told, visits))
 	for at, words in told.marks:
 		drawing.mark(at, words)
-	return context.svg(name, drawing, "The carrier changes from WebSocket to poll and back; requests go on all the while")
-
-
-def raw(context, name, told, visits):
-	context.write(name + ".txt", told.text)
-	context.write(name + ".jsonl", told.json)
-	rows = [(f"{told.at(when) - told.marks[0][0]:.1f}", f"{took:.2f}", what) for when, took, what in visits]
-	return (f"Raw: [the whole transcript]({name}.txt), [its events]({name}.jsonl), "
-		+ context.csv(name, ("came_ms", "took_ms", "status"), rows) + ".\n")
+	return context.svg(name, drawing, "From WebSocket to poll and back; requests go on all the while")
 
 
 def story(context, name, title, taken, excerpts):
@@ -132,13 +123,15 @@ def run(context):
 		columns.append(steps.rows(told, visits))
 		stories.append(text)
 	rows = [(lines[0][0], *(line[1] for line in lines)) for lines in zip(*columns)]
-	context.summary("WebSockets forbidden at the ingress, and allowed again", "–", "goes on over `poll`, and comes back; "
-		"0 requests failed", True)
+	context.summary("WebSockets forbidden at the ingress, and allowed again", "–",
+		"goes on over `poll`, and comes back; 0 requests failed", True)
 	how = "; ".join(f"{title}: {words}" for _, title, _, words in kinds)
-	return f"""A tunnel runs through an ingress, over WebSocket. The ingress is changed under it so that no WebSocket passes
-any more ({how}), and is told to cut after a second what its old process still has. `adit` finds out by itself what is left,
-goes on with the same link over plain requests that are held (`poll`), and comes back when WebSockets pass again. A visitor
-comes through the same ingress every 40 ms on a connection of his own, every second one with a POST; each answer is checked.
+	return f"""\
+A tunnel runs through an ingress, over WebSocket. The ingress is changed under it so that no WebSocket passes any
+more ({how}), and is told to cut after a second what its old process still has. `adit` finds out by itself what is
+left, goes on with the same link over plain requests that are held (`poll`), and comes back when WebSockets pass
+again. A visitor comes through the same ingress every 40 ms on a connection of his own, every second one with a POST;
+each answer is checked.
 
 `adit` runs with `--climb-after {CLIMB_SECONDS}s` here, so that the way back is seen soon: by default it tries after 5
 minutes, and after twice as long each time it finds nothing, up to an hour. What is chosen at each start, and why not

@@ -1,4 +1,4 @@
-"""Reconnecting: aditd killed, the connection cut, the connection silent, the ingress reloaded; each under load, traced."""
+"""Reconnecting: aditd killed, the connection cut or silent, the ingress reloaded; each under load, and traced."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ import timeline
 from context import milliseconds, table
 from explain import Excerpts
 from procs import Failed
-from scene import Download, LimitedNginx, Scene, Visits, proxies
+from scene import Download, LimitedNginx, Scene, Visits, proxies, raw, usual
 
 KILLED_SECONDS = 2.5  # aditd is away
 SETTLE_SECONDS = 1.5  # afterwards
@@ -32,8 +32,8 @@ class Taken:
 		return max(row[1] for row in self.rows if row[2] == 200)
 
 	def usual(self):
-		took = sorted(took for when, took, what in self.rows if what == 200 and self.told.at(when) < self.zero - 50)
-		return took[len(took) // 2] if took else 0
+		"""Before anything was done."""
+		return usual([row for row in self.rows if self.told.at(row[0]) < self.zero - 50])
 
 
 def take(folder, act, **options):
@@ -92,15 +92,6 @@ def picture(context, name, title, taken, begin, end, alt, silent=()):
 	return context.svg(name, drawing, alt)
 
 
-def raw(context, name, taken):
-	"""The whole transcript, its events and the visitors' times, as files; Markdown links to them."""
-	context.write(name + ".txt", taken.told.text)
-	context.write(name + ".jsonl", taken.told.json)
-	rows = [(f"{taken.told.at(when) - taken.zero:.1f}", f"{took:.2f}", what) for when, took, what in taken.rows]
-	visits = context.csv(name, ("came_ms", "took_ms", "status"), rows)
-	return f"Raw: [the whole transcript]({name}.txt), [its events]({name}.jsonl), {visits}.\n"
-
-
 def must(good, words):
 	if not good:
 		raise Failed(words)
@@ -110,21 +101,23 @@ def killed(context, folder, excerpts):
 	taken = take(folder, kill, way="none")
 	told = taken.told
 	start = told.first("start", after=taken.zero + 1, program="aditd")["at_ms"]
-	back = told.first("welcome", after=taken.zero, program="adit")["at_ms"] - start
+	up = told.first("welcome", after=taken.zero, program="adit")["at_ms"]
+	back = up - start
 	waits = [e["ms"] for e in told.events if e["event"] == "wait" and e["at_ms"] < start]
 	must(back < BACK_LIMIT_MS, f"adit was back only {back:.0f} ms after aditd")
 	context.summary("Server killed and started again: the tunnel is back after", "–", milliseconds(back),
 		back < BACK_EXPECTED_MS)
 	late = [row for row in taken.rows if told.at(row[0]) > start + LISTENS_MS and row[2] != 200]
 	must(not late, f"{len(late)} requests failed after aditd was back")
-	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, start - taken.zero + 700,
+	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, up - taken.zero + 400,
 		"The link is detached while aditd is away, adit tries with growing waits, and requests are answered soon after it "
 		"is back")
-	return f"""### The server is killed
+	return f"""\
+### The server is killed
 
-`aditd` gets SIGKILL while a visitor downloads 24 MiB and another one comes every 20 ms; {KILLED_SECONDS} s later it is
-started again. Nothing of a killed process can be kept: what was under way in it ends. What counts is how soon all is well
-again, and that nobody has to do anything for it.
+`aditd` gets SIGKILL while a visitor downloads 24 MiB and another one comes every 20 ms; {KILLED_SECONDS} s later it
+is started again. Nothing of a killed process can be kept: what was under way in it ends. What counts is how soon all
+is well again, and that nobody has to do anything for it.
 
 {table(("", ""), [
 	("`adit` back, from the start of the new `aditd`", milliseconds(back)),
@@ -137,8 +130,8 @@ again, and that nobody has to do anything for it.
 ])}
 {drawn}
 
-{excerpts.of(told, taken.zero - 5, start + 700)}
-Behind an ingress the refused visitors see its 502 or 503 instead. {raw(context, "reconnect-killed", taken)}"""
+{excerpts.of(told, taken.zero - 5, up + 5)}
+Behind an ingress the refused visitors see its 502 or 503 instead. {raw(context, "reconnect-killed", told, taken.rows)}"""
 
 
 def whole(taken):
@@ -152,7 +145,8 @@ def figures(taken, seen):
 		("the download: bytes that arrived wrong, or not at all", "0 (its SHA-256 is the origin's)"),
 		("the longest pause in it", milliseconds(taken.download.longest_ms)),
 		(f"other requests: failed, of {len(taken.rows)}", taken.count()),
-		("usual time of such a request, and the longest", f"{milliseconds(taken.usual())}, {milliseconds(taken.slowest())}"),
+		("usual time of such a request", milliseconds(taken.usual())),
+		("the longest", milliseconds(taken.slowest())),
 		*seen])
 
 
@@ -166,15 +160,17 @@ def reset(context, folder, excerpts):
 	drawn = picture(context, "reconnect-cut", "The connection is reset in the middle of a download", taken, -60, 260,
 		"The link is detached for some ten milliseconds; the download pauses for as long, requests that come then take as "
 		"long, none fails")
-	return f"""### The connection is cut
+	return f"""\
+### The connection is cut
 
-A relay between `adit` and `aditd` resets their connection in the middle of the download, as firewalls and load balancers do.
+A relay between `adit` and `aditd` resets their connection in the middle of the download, as firewalls and load
+balancers do.
 
 {figures(taken, [("sent again", f"{resumed['replayed']:,} B")])}
 {drawn}
 
 {excerpts.of(told, taken.zero - 5, resumed["at_ms"] + 20)}
-{raw(context, "reconnect-cut", taken)}"""
+{raw(context, "reconnect-cut", told, taken.rows)}"""
 
 
 def hole(context, folder, excerpts):
@@ -184,19 +180,21 @@ def hole(context, folder, excerpts):
 	resumed = told.first("attached", after=taken.zero, program="adit")
 	context.summary("Connection silent (a black hole) in the middle of a download", "–",
 		f"nothing lost, a pause of {milliseconds(taken.download.longest_ms)}", taken.download.longest_ms < 5000)
-	drawn = picture(context, "reconnect-hole", "The connection goes silent in the middle of a download", taken, -400, 3000,
+	drawn = picture(context, "reconnect-hole", "The connection goes silent during a download", taken, -400, 3000,
 		"Nothing passes for about two seconds, then adit dials beside the silent connection and moves there",
 		silent=("adit", "aditd"))
-	return f"""### The connection goes silent
+	return f"""\
+### The connection goes silent
 
-The relay passes nothing on any more and says nothing: a NAT that has forgotten the connection, a cable that was pulled. No
-error tells of it, so the heartbeat has to. New connections get through.
+The relay passes nothing on any more and says nothing: a NAT that has forgotten the connection, a cable that was
+pulled. No error tells of it, so the heartbeat has to. New connections get through.
 
 {figures(taken, [("sent again by `adit`", f"{resumed['replayed']:,} B")])}
 {drawn}
 
 {excerpts.of(told, taken.zero - 5, resumed["at_ms"] + 20)}
-The time until then is max(2 s, 4 round trips) from when something was last heard. {raw(context, "reconnect-hole", taken)}"""
+The time until then is max(2 s, 4 round trips) from when something was last heard. 
+{raw(context, "reconnect-hole", told, taken.rows)}"""
 
 
 RELOADS = (
@@ -223,7 +221,7 @@ def reloaded(context, folder, excerpts):
 			became = "moved to a new connection before the old one ended"
 		rows.append((title, carrier, became, f"{taken.count()} of {len(taken.rows)}",
 			milliseconds(taken.download.longest_ms), milliseconds(taken.slowest())))
-		files = raw(context, f"reconnect-reload-{name}", taken)
+		files = raw(context, f"reconnect-reload-{name}", told, taken.rows)
 		if straight:
 			limited = (taken, end, files)
 	context.summary("Ingress reloaded during a download", "–", "0 requests failed, nothing lost", True)
@@ -231,7 +229,8 @@ def reloaded(context, folder, excerpts):
 	cut_at = taken.told.first("detached", after=taken.zero)["at_ms"]
 	drawn = picture(context, "reconnect-reload", "nginx, reloaded, cuts its old workers after a second", taken,
 		-300, 2000, "A second after the reload the ingress cuts the carrier; adit is back at once over the new worker")
-	return f"""### The ingress is reloaded
+	return f"""\
+### The ingress is reloaded
 
 `nginx -s reload`, and HAProxy's reload, while the download and the requests run. Both keep the old process for the
 connections that it has; in the third row nginx is told to cut them after a second. (There visitors come straight to
@@ -252,6 +251,7 @@ def run(context):
 	for part in scenes:
 		context.say(part.__name__)
 		parts.append(part(context, folder / part.__name__, excerpts))
-	return """Each of these is a run of both programs with `--trace`; the lines are what `adit trace` prints of the two files,
+	return """\
+Each of these is a run of both programs with `--trace`; the lines are what `adit trace` prints of the two files,
 merged. [doc/reconnect.md](../reconnect.md) explains a whole transcript, and what to do about each kind of line.
 """ + timeline.LEGEND + "\n\n" + "\n".join(parts)
