@@ -27,14 +27,15 @@ def say(text):
 
 def milliseconds(value):
 	"""Three digits that count, in the unit that reads best; the value is in ms."""
-	if value < 1:
+	size = abs(value)
+	if size < 1:
 		return f"{value * 1000:.0f} µs"
-	return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+	return f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f} ms"
 
 
-def table(head, rows):
-	"""As Markdown; the first column is words, the rest are figures."""
-	lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+def table(head, rows, words=1):
+	"""As Markdown; so many columns are words, the rest are figures."""
+	lines = [head, ["---"] * words + ["--:"] * (len(head) - words), *rows]
 	return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines) + "\n"
 
 
@@ -45,8 +46,8 @@ class Context:
 	out      where the report is written; use csv(), svg() and write()
 	work     a folder for whatever the section needs meanwhile
 	quick    only to see that all works: a few seconds, few samples
-	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), and with .origin
-	         the nginx that is everybody's origin (see subjects.py); make_certificates() has run
+	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), .more_origins, and
+	         .origin, the nginx that is everybody's origin (see subjects.py); make_certificates() has run
 	"""
 
 	def __init__(self, section, bench, build, out, quick):
@@ -56,13 +57,15 @@ class Context:
 		self.summaries = []
 		self.shares = []
 		self.faults = []
+		self.used = set()
 		self.patience = 0 if quick else REPEAT_SECONDS
 
 	def skip(self, reason):
 		raise Skipped(reason)
 
 	def want(self, *tools):
-		"""Skips the section unless these of bench.tools are there."""
+		"""Skips the section unless these of bench.tools are there; the page tells their versions."""
+		self.used.update(tools)
 		gone = [t for t in tools if not self.bench.tools.get(t)]
 		if gone:
 			self.skip(f"not installed: {', '.join(gone)}")
@@ -115,8 +118,8 @@ class Context:
 
 	@contextlib.contextmanager
 	def way(self, kind):
-		"""A Subject of contrib/bench/subjects.py, started, whose visitors come to its `port`; ended afterwards. At the end
-		it must still have the one link over the one carrier that it began with."""
+		"""A Subject of contrib/bench/subjects.py, started, whose visitors come to its `port`; ended afterwards. At the
+		end it must still have the one link over the one carrier that it began with."""
 		subject = kind(self.bench)
 		reason = subject.missing()
 		if reason:

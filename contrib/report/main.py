@@ -18,6 +18,7 @@ The map:
 import argparse
 import importlib
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -38,6 +39,10 @@ import run as bench_run  # noqa: E402
 import subjects  # noqa: E402
 from context import Context, Skipped, say  # noqa: E402
 from sections import SECTIONS  # noqa: E402
+
+
+# Without these there is no section at all.
+ALWAYS = ("nginx", "curl", "openssl", "adit", "aditd")
 
 
 def names(text):
@@ -71,21 +76,22 @@ def one_section(name, context):
 		result["text"] = importlib.import_module(f"sections.{name}").run(context)
 	except Skipped as e:
 		result.update(status="skipped", reason=str(e))
+	except procs.Failed as e:
+		result.update(status="failed", reason=clean(context, str(e)))
 	except Exception as e:  # whatever it is, the others go on
 		traceback.print_exc()
-		reason = str(e) if isinstance(e, procs.Failed) else f"{type(e).__name__}: {e}"
-		result.update(status="failed", reason=clean(context, reason))
+		result.update(status="failed", reason=clean(context, f"{type(e).__name__}: {e}"))
 	if context.faults and result["status"] == "ok":
 		result.update(status="failed", reason=clean(context, "; ".join(context.faults)))
-	result.update(summaries=context.summaries, seconds=time.monotonic() - begin, shares=context.shares,
-		foreign=foreign.share())
+	result.update(summaries=context.summaries, used=context.used, shares=context.shares,
+		seconds=time.monotonic() - begin, foreign=foreign.share())
 	say(f"{name}: {result['status']}{': ' + result['reason'] if result['reason'] else ''}, {result['seconds']:.0f} s")
 	return result
 
 
 def prepare(bench):
 	"""The origin that all sections share, and throw-away keys."""
-	gone = [t for t in ("nginx", "curl", "openssl", "adit", "aditd") if not bench.tools[t]]
+	gone = [t for t in ALWAYS if not bench.tools[t]]
 	if gone:
 		raise procs.Failed(f"not found: {', '.join(gone)}; wanted `make`, and `sh contrib/deps.sh report`")
 	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
@@ -133,7 +139,9 @@ def main(argv):
 		meta = page.meta(args)
 		bench = subjects.Bench(work, logs, build, procs.Ports())
 		results = all_sections(args, bench, made)
-		meta["versions"] = bench_run.versions(bench.tools)
+		used = set(ALWAYS).union(*(r["used"] for r in results))
+		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools).items() if t in used},
+			"python": platform.python_version()}
 		with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
 			f.write(page.page(meta, results))
 		publish(made, out)

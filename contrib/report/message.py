@@ -1,4 +1,4 @@
-"""What the report's origin and visitors send each other: plain HTTP/1.1 heads, and bodies that nobody has to store."""
+"""What the report's origin and visitors send each other: HTTP/1.1 heads, and bodies that nobody has to store."""
 
 import hashlib
 import random
@@ -25,12 +25,12 @@ def request(method, target, host, body=b"", length=None):
 
 def response(body=b"", length=None, status="200 OK"):
 	length = len(body) if length is None else length
-	return (f"HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n".encode()
-		+ body)
+	head = f"HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+	return head.encode() + body
 
 
 class Content:
-	"""`size` bytes that look random; each block begins with `seed` and its number, so that none can stand for another."""
+	"""`size` bytes that look random; each block begins with `seed` and its number: none can stand for another."""
 
 	def __init__(self, seed, size):
 		self.seed, self.size = seed, size

@@ -29,6 +29,8 @@ BODY_SECONDS = 330
 TIMES = {1: 10, 100: 3, 1000: 1}
 # What the old tunnel moves in half a second is bounded, so that more would take hours.
 OLD_MOST_MB = 1
+QUICK_MOST_MB = 1
+QUICK_CROWDS = 2
 
 
 @contextlib.contextmanager
@@ -48,42 +50,45 @@ def origin(context):
 def tried(context, what, go):
 	"""What it gives, or None; then the section has a fault."""
 	try:
-		return context.quietly(go)
+		return go()
 	except Failed as e:
 		context.fault(f"{what}: {e}")
 		context.say(f"{what}: {e}")
 		return None
 
 
-def crowds(context, label, port, host):
+def crowd(context, label, n, port, host):
 	"""[(label, visitors, together, result of visitor.py)]"""
 	found = []
-	for n in CROWDS[:2] if context.quick else CROWDS:
-		for together in (True, False):
-			each, what = 1 if together else EACH, f"{label}, {n} visitors {'at once' if together else 'in turn'}"
-			r = tried(context, what, lambda: visitors.one(CROWD_SECONDS, "crowd", port, host, n, each, int(together),
-				CROWD_BODY))
-			if r:
-				found.append((label, n, together, r))
-				for reason in sorted(set(r["wrong"])):
-					context.fault(f"{what}: {r['wrong'].count(reason)} times {reason}")
+	for together in (True, False):
+		if not together and context.quick and label == compared.OLD.label:
+			continue
+		each, what = 1 if together else EACH, f"{label}, {n} visitors {'at once' if together else 'in turn'}"
+		r = tried(context, what, lambda: visitors.one(CROWD_SECONDS, "crowd", port, host, n, each, int(together),
+			CROWD_BODY))
+		if r:
+			found.append((label, n, together, r))
+			for reason in sorted(set(r["wrong"])):
+				context.fault(f"{what}: {r['wrong'].count(reason)} times {reason}")
 	return found
 
 
-def bodies(context, label, port, host):
+def bodies(context, label, size, direction, port, host):
 	"""[(label, MB, direction, nth, seconds, SHA-256)]; seconds are None for what did not arrive as it was sent"""
 	found = []
-	for size in list(SIZES)[:2] if context.quick else SIZES:
-		if label == compared.OLD.label and size > OLD_MOST_MB:
-			continue
-		for direction in ("down", "up"):
-			for nth in range(1, 1 + (1 if context.quick or label == compared.OLD.label else TIMES[size])):
-				r = tried(context, f"{label}, {SIZES[size]} {direction}",
-					lambda: visitors.one(BODY_SECONDS, direction, port, host, 1000 * size + nth, size * MB))
-				found.append((label, size, direction, nth, *((r["seconds"], r["sha256"]) if r else (None, "wrong"))))
-				if not r:
-					break
+	for nth in range(1, 1 + (1 if context.quick or label == compared.OLD.label else TIMES[size])):
+		r = tried(context, f"{label}, {SIZES[size]} {direction}",
+			lambda: visitors.one(BODY_SECONDS, direction, port, host, 1000 * size + nth, size * MB))
+		found.append((label, size, direction, nth, *((r["seconds"], r["sha256"]) if r else (None, "wrong"))))
+		if not r:
+			break
 	return found
+
+
+def sizes(context, label):
+	old = label == compared.OLD.label
+	most = (0 if old else QUICK_MOST_MB) if context.quick else OLD_MOST_MB if old else max(SIZES)
+	return [size for size in SIZES if size <= most]
 
 
 def measure(context):
@@ -92,8 +97,12 @@ def measure(context):
 		for way in compared.ALL:
 			with context.way(way.kind) as subject:
 				port = own_port if way is compared.NONE else subject.port
-				crowd_results += crowds(context, way.label, port, subjects.host_of(NAME))
-				body_results += bodies(context, way.label, port, subjects.host_of(NAME))
+				where = (port, subjects.host_of(NAME))
+				for n in CROWDS[:QUICK_CROWDS] if context.quick else CROWDS:
+					crowd_results += context.quietly(lambda: crowd(context, way.label, n, *where))
+				for size in sizes(context, way.label):
+					for direction in ("down", "up"):
+						body_results += context.quietly(lambda: bodies(context, way.label, size, direction, *where))
 			context.say(way.label)
 	return crowd_results, body_results
 
@@ -114,13 +123,14 @@ def crowd_part(context, found):
 			milliseconds(1000 * r["seconds"]), f"{len(times) / r['seconds']:.0f}"])
 		raw.append([label, n, name, wanted, len(times), f"{1000 * r['seconds']:.3f}",
 			*(f"{at(times, share / 100):.3f}" if times else "" for share in SHARES)])
-	values = [[next((1000 * r["seconds"] for name, m, together, r in found if (name, m, together) == (way.label, n, True)),
-		None) for n in CROWDS] for way in compared.ALL]
+	done = {(label, n): 1000 * r["seconds"] for label, n, together, r in found if together}
+	values = [[done.get((way.label, n)) for n in CROWDS] for way in compared.ALL]
 	chart = svg.Bars("Until all of so many visitors at once had their answers", "ms (logarithmic)",
 		[way.label for way in compared.ALL], [f"{n} visitors" for n in CROWDS], values, log=True)
 	summarize_crowds(context, found)
-	return (table(["way", "visitors", "requests", "right answers", "p50", "p99", "all done", "requests/s"], rows),
-		context.svg("load-visitors", chart, "Time until all visitors had their answers, by way; the table has the figures"),
+	return (table(["way", "visitors", "requests", "right answers", "p50", "p99", "all done", "requests/s"], rows,
+		words=3),
+		context.svg("load-visitors", chart, "Time until all had their answers, by way; the table has the figures"),
 		context.csv("load-visitors", ["way", "visitors", "requests", "wanted", "right", "all_done_ms",
 			*(f"p{share}_ms" for share in SHARES)], raw))
 
@@ -133,8 +143,8 @@ def summarize_crowds(context, found):
 		if n == most and together:
 			told[label] = f"{len(r['times'])} of {n}, {milliseconds(1000 * r['seconds'])}"
 			met = met and len(r["times"]) == n
-	context.summary(f"{most} visitors at once: right answers, until all had theirs", told.get(compared.OLD.label, "–"),
-		"; ".join(f"{way.label} {told.get(way.label, '–')}" for way in compared.ADITS), met)
+	context.summary(f"{most} visitors at once: right answers, until all had theirs",
+		told.get(compared.OLD.label, "–"), "; ".join(f"{way.label} {told.get(way.label, '–')}" for way in compared.ADITS), met)
 
 
 def body_part(context, found):
@@ -151,15 +161,16 @@ def body_part(context, found):
 			f"{sum(map(len, both))} of {tries[label, size]}"])
 	pictures = []
 	for direction, words in (("down", "to the visitor"), ("up", "to the origin")):
-		values = [[statistics.median(rates[way.label, size, direction]) if (way.label, size, direction) in rates else None
-			for size in SIZES] for way in compared.ALL]
+		medians = {(label, size): statistics.median(v) for (label, size, way), v in rates.items() if way == direction}
+		values = [[medians.get((way.label, size)) for size in SIZES] for way in compared.ALL]
 		chart = svg.Bars(f"One body {words}", "MB/s (logarithmic)", [way.label for way in compared.ALL],
 			list(SIZES.values()), values, log=True)
-		pictures.append(context.svg(f"load-{direction}", chart, f"Rate of one body {words}, by way; the table has the figures"))
+		pictures.append(context.svg(f"load-{direction}", chart,
+			f"Rate of one body {words}, by way; the table has the figures"))
 	summarize_bodies(context, rates, all(seconds for *_, seconds, _ in found))
-	return (table(["way", "body", "down, MB/s", "up, MB/s", "SHA-256 right"], rows), "\n\n".join(pictures),
+	return (table(["way", "body", "down, MB/s", "up, MB/s", "SHA-256 right"], rows, words=2), "\n\n".join(pictures),
 		context.csv("load-bodies", ("way", "MB", "direction", "nth", "seconds", "sha256"),
-			[(label, size, direction, nth, seconds and f"{seconds:.6f}", sha) for label, size, direction, nth, seconds, sha in found]))
+			[(*which, seconds and f"{seconds:.6f}", sha) for *which, seconds, sha in found]))
 
 
 def summarize_bodies(context, rates, met):
@@ -169,7 +180,24 @@ def summarize_bodies(context, rates, met):
 		return most and f"{SIZES[most]}: " + " / ".join(svg.number(statistics.median(rates[label, most, direction]))
 			if (label, most, direction) in rates else "–" for direction in ("down", "up"))
 	new = [f"{way.label} {told(way.label)}" for way in compared.ADITS if told(way.label)]
-	context.summary("One body down / up, MB/s, SHA-256 compared", told(compared.OLD.label) or "–", "; ".join(new), met)
+	context.summary("One body down / up, MB/s, SHA-256 compared", told(compared.OLD.label) or "–", "; ".join(new),
+		met)
+
+
+def listed(values):
+	*most, last = map(str, values)
+	return f"{', '.join(most)} and {last}"
+
+
+def old_words(found):
+	"""How long the old tunnel would need for what it is not asked for."""
+	rates = [size / seconds for label, size, direction, _, seconds, _ in found
+		if (label, direction) == (compared.OLD.label, "down") and seconds]
+	if not rates:
+		return ""
+	hours = max(SIZES) / statistics.median(rates) / 3600
+	return (f"The old tunnel is asked for {SIZES[OLD_MOST_MB]} only: at that rate, {SIZES[max(SIZES)]} down takes "
+		f"{hours:.1f} hours.")
 
 
 def run(context):
@@ -177,14 +205,14 @@ def run(context):
 	crowd_results, body_results = measure(context)
 	crowd_table, crowd_picture, crowd_link = crowd_part(context, crowd_results)
 	body_table, body_pictures, body_link = body_part(context, body_results)
-	return f"""The ways are those of the section before.
+	return f"""The ways are those of [latency](#latency).
 
 ### Visitors at once
 
-Each visitor has a connection and posts {CROWD_BODY} random bytes that nobody else posts; the answer must be those bytes. *At once*: the
-origin answers nobody before the requests of all are there, so all are under way at the same time. *In turn*: each visitor
-asks {EACH} times, one after another. Visitors are one Python program, and the origin another: what they cost by themselves is in
-the first rows.
+Each visitor has a connection and posts {CROWD_BODY} random bytes that nobody else posts; the answer must be those
+bytes. *At once*: the origin answers nobody before the requests of all are there, so all are under way at the same
+time. *In turn*: each visitor asks {EACH} times, one after another. All visitors are one Python program, and the origin
+is another: what those cost by themselves is in the first rows.
 
 {crowd_table}
 {crowd_picture}
@@ -193,8 +221,9 @@ Raw: {crowd_link}.
 
 ### Large bodies
 
-One visitor, one body, median of {" / ".join(str(n) for n in TIMES.values())} for {" / ".join(SIZES.values())}. Its bytes look random and are made on the way; sender and receiver
-compare SHA-256, and the time includes that of the receiver's and a new connection. The old tunnel has {OLD_MOST_MB} MB only: see its rate.
+One visitor, one body on a new connection; median of {listed(TIMES.values())} times for {listed(SIZES.values())}.
+The bytes look random and are made on the way. Sender and receiver compare SHA-256, and the time includes the
+receiver's hashing. {old_words(body_results)}
 
 {body_table}
 {body_pictures}
