@@ -16,8 +16,8 @@ FILLS = {"up": "#cfe8dc", "detached": "#f5c9ad", "waiting": "#f5c9ad", "dialling
 	"silent": "#f5c9ad", "failed": "#f5c9ad", "stood": "#cfe8dc", "wait": "#eeeeee", "runs": "#dbe6f5"}
 # What is too short for a bar, and must be seen all the same.
 STROKES = {"failed": svg.COLOURS[1], "stood": svg.COLOURS[2]}
-LEGEND = """In the pictures grey bars are waits of the backoff, an orange stroke is an attempt that failed, a green one
-an attempt that stood. Each dot is a request: when it came, and how long it took; a cross is one that failed."""
+LEGEND = """In the pictures grey bars are waits of the backoff, an orange stroke is an attempt that failed, a
+green one an attempt that stood. Each dot is a request: when it came, and how long it took; a cross is one that failed."""
 
 
 class Timeline:

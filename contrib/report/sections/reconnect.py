@@ -126,7 +126,8 @@ is well again, and that nobody has to do anything for it.
 {drawn}
 
 {excerpts.of(told, taken.zero - 5, up + 5)}
-Behind an ingress the refused visitors see its 502 or 503 instead. {raw(context, "reconnect-killed", told, taken.rows)}"""
+Behind an ingress the refused visitors see its 502 or 503 instead.
+{raw(context, "reconnect-killed", told, taken.rows)}"""
 
 
 def whole(context, taken):
