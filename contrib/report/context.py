@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import sys
+import time
 
 import measure
 import report
@@ -12,6 +13,8 @@ from procs import Failed
 
 # How often a disturbed measurement is made again; the last one stands, however it was.
 REPEATS = 2
+# What a section may spend on that: on a machine that is never quiet the report ends all the same.
+REPEAT_SECONDS = 150
 
 
 class Skipped(Exception):
@@ -24,14 +27,15 @@ def say(text):
 
 def milliseconds(value):
 	"""Three digits that count, in the unit that reads best; the value is in ms."""
-	if value < 1:
+	size = abs(value)
+	if size < 1:
 		return f"{value * 1000:.0f} µs"
-	return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+	return f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f} ms"
 
 
-def table(head, rows):
-	"""As Markdown; the first column is words, the rest are figures."""
-	lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+def table(head, rows, words=1):
+	"""As Markdown; so many columns are words, the rest are figures."""
+	lines = [head, ["---"] * words + ["--:"] * (len(head) - words), *rows]
 	return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines) + "\n"
 
 
@@ -42,8 +46,8 @@ class Context:
 	out      where the report is written; use csv(), svg() and write()
 	work     a folder for whatever the section needs meanwhile
 	quick    only to see that all works: a few seconds, few samples
-	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), and with .origin
-	         the nginx that is everybody's origin (see subjects.py); make_certificates() has run
+	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), .more_origins, and
+	         .origin, the nginx that is everybody's origin (see subjects.py); make_certificates() has run
 	"""
 
 	def __init__(self, section, bench, build, out, quick):
@@ -52,15 +56,23 @@ class Context:
 		os.makedirs(self.work, exist_ok=True)
 		self.summaries = []
 		self.shares = []
+		self.faults = []
+		self.used = set()
+		self.patience = 0 if quick else REPEAT_SECONDS
 
 	def skip(self, reason):
 		raise Skipped(reason)
 
 	def want(self, *tools):
-		"""Skips the section unless these of bench.tools are there."""
+		"""Skips the section unless these of bench.tools are there; the page tells their versions."""
+		self.used.update(tools)
 		gone = [t for t in tools if not self.bench.tools.get(t)]
 		if gone:
 			self.skip(f"not installed: {', '.join(gone)}")
+
+	def fault(self, reason):
+		"""The section goes on and is shown, and counts as failed."""
+		self.faults.append(reason)
 
 	def say(self, text):
 		"""Progress, for who waits."""
@@ -92,22 +104,22 @@ class Context:
 
 	# ---- measuring
 
-	def quietly(self, measure_once, repeats=REPEATS):
+	def quietly(self, measure_once):
 		"""What measure_once() gives; made again while others take more than a little of the CPU. What is chosen by is
 		the others' CPU, never the result."""
-		for left in range(0 if self.quick else repeats, -1, -1):
+		for left in range(REPEATS, -1, -1):
 			foreign = measure.Foreign()
 			result = measure_once()
 			share = foreign.share()
-			if share <= report.QUIET_SHARE or not left:
+			if share <= report.QUIET_SHARE or not left or self.patience <= 0:
 				self.shares.append(share)
 				return result
-			self.say(f"others took {share:.0%} of the CPU: again")
+			self.patience -= time.monotonic() - foreign.begin
 
 	@contextlib.contextmanager
 	def way(self, kind):
-		"""A Subject of contrib/bench/subjects.py, started, whose visitors come to its `port`; ended afterwards. At the end
-		it must still have the one link over the one carrier that it began with."""
+		"""A Subject of contrib/bench/subjects.py, started, whose visitors come to its `port`; ended afterwards. At the
+		end it must still have the one link over the one carrier that it began with."""
 		subject = kind(self.bench)
 		reason = subject.missing()
 		if reason:

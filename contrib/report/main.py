@@ -13,6 +13,7 @@ The map:
 import argparse
 import importlib
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -35,6 +36,10 @@ from context import Context, Skipped, say  # noqa: E402
 from sections import SECTIONS  # noqa: E402
 
 
+# Without these there is no section at all.
+ALWAYS = ("nginx", "curl", "openssl", "adit", "aditd")
+
+
 def names(text):
 	wanted = [w for w in text.split(",") if w]
 	if not wanted or any(w not in SECTIONS for w in wanted):
@@ -51,6 +56,13 @@ def arguments(argv):
 	return p.parse_args(argv)
 
 
+def clean(context, reason):
+	"""In one line, without paths: the page is for everybody."""
+	for path in (context.bench.work, os.path.abspath(context.build), TOP):
+		reason = reason.replace(path, "…")
+	return " ".join(reason.split())
+
+
 def one_section(name, context):
 	"""How it went: everything that page.py tells of it."""
 	begin, foreign = time.monotonic(), measure.Foreign()
@@ -59,21 +71,22 @@ def one_section(name, context):
 		result["text"] = importlib.import_module(f"sections.{name}").run(context)
 	except Skipped as e:
 		result.update(status="skipped", reason=str(e))
+	except procs.Failed as e:
+		result.update(status="failed", reason=clean(context, str(e)))
 	except Exception as e:  # whatever it is, the others go on
 		traceback.print_exc()
-		reason = str(e) if isinstance(e, procs.Failed) else f"{type(e).__name__}: {e}"
-		for path in (context.bench.work, os.path.abspath(context.build), TOP):
-			reason = reason.replace(path, "…")  # the page is for everybody
-		result.update(status="failed", reason=reason.replace("\n", " "))
-	result.update(summaries=context.summaries, seconds=time.monotonic() - begin, shares=context.shares,
-		foreign=foreign.share())
+		result.update(status="failed", reason=clean(context, f"{type(e).__name__}: {e}"))
+	if context.faults and result["status"] == "ok":
+		result.update(status="failed", reason=clean(context, "; ".join(context.faults)))
+	result.update(summaries=context.summaries, used=context.used, shares=context.shares,
+		seconds=time.monotonic() - begin, foreign=foreign.share())
 	say(f"{name}: {result['status']}{': ' + result['reason'] if result['reason'] else ''}, {result['seconds']:.0f} s")
 	return result
 
 
 def prepare(bench):
 	"""The origin that all sections share, and throw-away keys."""
-	gone = [t for t in ("nginx", "curl", "openssl", "adit", "aditd") if not bench.tools[t]]
+	gone = [t for t in ALWAYS if not bench.tools[t]]
 	if gone:
 		raise procs.Failed(f"not found: {', '.join(gone)}; wanted `make`, and `sh contrib/deps.sh report`")
 	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
@@ -94,12 +107,15 @@ def all_sections(args, bench, out):
 	return results
 
 
-def fresh(out):
-	"""The folder, without an earlier report's files."""
+def publish(made, out):
+	"""The new report's files in place of the old one's."""
 	os.makedirs(out, exist_ok=True)
 	for name in os.listdir(out):
-		if name.endswith((".csv", ".svg")) or name == "README.md":
+		if name.endswith((".csv", ".svg", ".txt", ".jsonl")) or name == "README.md":
 			os.unlink(os.path.join(out, name))
+	for name in os.listdir(made):
+		shutil.copyfile(os.path.join(made, name), os.path.join(out, name))
+	say(f"report: {out}/README.md")
 
 
 def main(argv):
@@ -111,14 +127,19 @@ def main(argv):
 	os.environ["ADIT_BUILD"] = build  # tests/e2e/harness.py looks there
 	out = os.path.abspath(args.out) if args.out else tempfile.mkdtemp(prefix="adit-report-")
 	work = tempfile.mkdtemp(prefix="adit-bench-")
-	logs = os.path.join(work, "logs")
+	logs, made = os.path.join(work, "logs"), os.path.join(work, "report")
 	os.mkdir(logs)
+	os.mkdir(made)
 	try:
 		meta = page.meta(args)
 		bench = subjects.Bench(work, logs, build, procs.Ports())
-		fresh(out)
-		results = all_sections(args, bench, out)
-		meta["versions"] = bench_run.versions(bench.tools)
+		results = all_sections(args, bench, made)
+		used = set(ALWAYS).union(*(r["used"] for r in results))
+		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools).items() if t in used},
+			"python": platform.python_version()}
+		with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
+			f.write(page.page(meta, results))
+		publish(made, out)
 	except procs.Failed as e:
 		say(f"report: {e}")
 		return 1
@@ -127,9 +148,6 @@ def main(argv):
 	finally:
 		procs.end_all()
 		shutil.rmtree(work, ignore_errors=True)
-	with open(os.path.join(out, "README.md"), "w", encoding="utf-8") as f:
-		f.write(page.page(meta, results))
-	say(f"report: {out}/README.md")
 	return 1 if any(r["status"] == "failed" for r in results) else 0
 
 

@@ -30,7 +30,7 @@ def _memory():
 
 def _summary(results):
 	rows = [(question, before, now, MET[met]) for r in results for question, before, now, met in r["summaries"]]
-	return [table(["", "polling every 500 ms", "adit", "expected"], rows)] if rows else []
+	return [table(["", "polling every 500 ms", "adit", "expected"], rows, words=4)] if rows else []
 
 
 def _troubles(results):
@@ -64,7 +64,7 @@ def _machine(meta_):
 	env = meta_["environment"]
 	lines = [f"- {meta_['date']}; {env['cpu']}, {env['cores']} cores, {meta_['memory']:.0f} GB of memory; "
 		f"{meta_['system']}, Linux {env['kernel']}; load {env['load_at_start']:.2f} at the start",
-		"- Everything runs on this one machine, over loopback: visitors, both ends of the tunnel, the ingress, the origin.",
+		"- Everything runs on this one machine, over loopback: visitors, both ends of the tunnel, ingress, origin.",
 		"- Programs: " + ", ".join(_version(*v) for v in sorted(meta_["versions"].items()))]
 	return lines
 
@@ -72,7 +72,7 @@ def _machine(meta_):
 def page(meta_, results):
 	"""All of it, as Markdown."""
 	lines = ["# From a polling tunnel to adit", "",
-		"Written by `make report` ([how](../../contrib/report/README.md)): every figure and picture here is of that run. "
+		"Written by `make report` ([how](../../contrib/report/README.md)): every figure and picture is of that run. "
 		"The raw figures are in the CSV files beside this page.", ""]
 	if meta_["quick"]:
 		lines += ["**A quick run: few samples, only to see that all works.**", ""]
@@ -81,5 +81,6 @@ def page(meta_, results):
 		"## The machine", "", *_machine(meta_), ""]
 	for r in results:
 		lines += [f'<a id="{r["name"]}"></a>', "", f"## {r['title']}", ""]
-		lines += [r["text"].strip() if r["status"] == "ok" else f"{r['status'].capitalize()}: {r['reason']}.", ""]
+		lines += [] if r["status"] == "ok" else [f"**{r['status'].capitalize()}**: {r['reason']}", ""]
+		lines += [r["text"].strip(), ""]
 	return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Pictures as small SVG files: a sheet to draw on, a plot with axes, horizontal bars.
 
-All have a background of their own, so that they can be read on light pages and on dark ones; colours are those of Okabe
-and Ito, which people who see few colours can tell apart too, and lines differ in their dashes as well.
+All have a background of their own, so that they can be read on light pages and on dark ones; colours are those of
+Okabe and Ito, which people who see few colours can tell apart too, and lines differ in their dashes as well.
 """
 
 import math
@@ -35,7 +35,8 @@ class Sheet:
 			self.text(width / 2, 24, title, anchor="middle", size=16, bold=True)
 
 	def add(self, tag, content=None, **attributes):
-		words = "".join(f' {k.replace("_", "-")}="{self._value(v)}"' for k, v in attributes.items() if v not in (None, ""))
+		given = {k.replace("_", "-"): self._value(v) for k, v in attributes.items() if v not in (None, "")}
+		words = "".join(f' {k}="{v}"' for k, v in given.items())
 		self.parts.append(f"<{tag}{words}/>" if content is None else f"<{tag}{words}>{content}</{tag}>")
 
 	@staticmethod
@@ -69,7 +70,8 @@ class Sheet:
 		"""A box with its label in the middle, which may have several lines."""
 		self.box(x, y, width, height, fill, colour, rounded)
 		lines = label.count("\n")
-		self.text(x + width / 2, y + height / 2 + size * 0.36 - lines * size * 0.65, label, anchor="middle", size=size)
+		middle = y + height / 2 + size * 0.36 - lines * size * 0.65
+		self.text(x + width / 2, middle, label, anchor="middle", size=size)
 
 	def svg(self):
 		w, h = f"{self.width:.0f}", f"{self.height:.0f}"
@@ -94,7 +96,8 @@ class Axis:
 		values = [v for v in values if v > 0 or not log] or [1]
 		most = max(max(values), 1e-9)
 		if log:
-			return cls(label, 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(most * 1.001)), True)
+			low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(most * 1.001))
+			return cls(label, 10 ** low, 10 ** high, True)
 		step = cls._step(most)
 		return cls(label, 0, math.ceil(most / step) * step)
 
@@ -184,7 +187,9 @@ class Plot:
 		for x, label in self.marks:
 			across = at(x, self.y.low)[0]
 			sheet.line(across, self.TOP, across, bottom, GREY, dash="4 3")
-			sheet.text(across - 4, self.TOP + 12, label, anchor="end", colour=GREY, size=11)
+			before = across > (self.LEFT + right) / 2
+			sheet.text(across + (-4 if before else 4), self.TOP + 12, label, anchor="end" if before else "start",
+				colour=GREY, size=11)
 		for i, (name, colour, dash) in enumerate(self.labels):
 			down = self.TOP + 10 + i * 20
 			sheet.line(right + 14, down, right + 40, down, colour, 3, dash)

@@ -108,17 +108,16 @@ async def member(loop, port, host, number, each, path, size, ready, start):
 
 async def gather(port, host, visitors, each, together, size):
 	loop, start = asyncio.get_running_loop(), asyncio.Event()
-	connected = 0
+	connected = begin = 0
 	path = f"/together?{visitors}" if together else "/echo"
 
 	def ready():
-		nonlocal connected
+		nonlocal connected, begin
 		connected += 1
 		if connected == visitors:
+			begin = time.perf_counter_ns()
 			start.set()
 	tasks = [loop.create_task(member(loop, port, host, n, each, path, size, ready, start)) for n in range(visitors)]
-	await start.wait()
-	begin = time.perf_counter_ns()
 	times = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), BODY_SECONDS)
 	seconds = (time.perf_counter_ns() - begin) / 1e9
 	wrong = [f"{type(t).__name__}: {t}" for t in times if isinstance(t, BaseException)]

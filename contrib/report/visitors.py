@@ -14,7 +14,8 @@ START_SECONDS = 1.0
 
 
 def _start(arguments):
-	return spawn([sys.executable, "-B", SCRIPT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+	argv = [sys.executable, "-B", SCRIPT, *arguments]
+	return spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _result(process, seconds):
@@ -41,8 +42,8 @@ def _all(argument_lists, seconds):
 
 
 def trips(port, host, visitors, count, pace, spread, seed):
-	"""Round trips in ms of so many visitors at once, `count` each. They begin a part of `pace` after each other, so that
-	none stands in another's way by accident."""
+	"""Round trips in ms of so many visitors at once, `count` each. They begin a part of `pace` after each other, so
+	that none stands in another's way by accident."""
 	begin = time.monotonic() + START_SECONDS
 	found = _all([("trips", port, host, count, begin + i * pace / visitors, pace, spread, seed * 100 + i)
 		for i in range(visitors)], 30 + count * (pace + spread + 3))

@@ -123,6 +123,8 @@ void h2_goaway(struct h2 *h);
 void h2_goaway_last(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);
+/** It was GOAWAY. */
+bool h2_left(const struct h2 *h);
 /** Why the connection is over (a GOAWAY with an error has been pulled, or sending failed); 0 while it is not. */
 int h2_error(const struct h2 *h);
 /** The far end's SETTINGS have come; and do they announce the extended CONNECT of RFC 8441? */
