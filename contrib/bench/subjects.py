@@ -36,9 +36,9 @@ class Bench:
 	"""What all subjects share: folders, programs, ports, the origin's address, throw-away keys."""
 
 	def __init__(self, work, logs, build_dir, ports, peers=None):
-		self.work, self.logs, self.ports, self.peers = work, logs, ports, peers
+		self.work, self.logs, self.ports = work, logs, ports
 		self.tools = {t: shutil.which(t, path=ENVIRONMENT["PATH"]) for t in TOOLS}
-		self.tools.update((t, shutil.which(t, path=os.path.join(peers, "bin")) if peers else None) for t in PEERS)
+		self.take_peers(peers)
 		for program in ("aditd", "adit"):
 			self.tools[program] = self._built(program, build_dir)
 		self.build_dir = build_dir
@@ -46,6 +46,12 @@ class Bench:
 		self.more_origins = {}  # what adit publishes besides: name → its URL
 		self.transfer_seconds = load.TRANSFER_SECONDS
 		self.counting = False  # see instructions.py
+
+	def take_peers(self, folder):
+		"""Other tunnels are what peers.sh has put there; None: nothing is."""
+		self.peers = folder
+		for tool in PEERS:
+			self.tools[tool] = shutil.which(tool, path=os.path.join(folder, "bin")) if folder else None
 
 	@staticmethod
 	def _built(program, build_dir):

@@ -3,4 +3,5 @@
 SECTIONS = {
 	"latency": "Latency: before and after",
 	"load": "Load: many visitors, large bodies",
+	"tunnels": "Beside other tunnels",
 }
