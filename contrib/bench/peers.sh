@@ -80,13 +80,22 @@ fi
 mkdir -p "$1/bin" "$1/logs"
 dir=$(cd "$1" && pwd)
 shift
+version() {
+	case $1 in
+	frps) echo "$FRP" ;;
+	chisel) echo "$CHISEL" ;;
+	rathole) echo "$RATHOLE" ;;
+	bore) echo "$BORE" ;;
+	esac
+}
 self=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
 for name in ${*:-frps chisel rathole bore localtunnel}; do
-	rm -f "$dir/$name.skipped"
+	rm -f "$dir/$name.skipped" "$dir/$name.version"
 	status=0
 	nice timeout "$LIMIT_SECONDS" "$self" --one "$dir" "$name" >"$dir/logs/$name.log" 2>&1 || status=$?
 	if [ "$status" = 0 ]; then
-		echo "$name: built"
+		version "$name" >"$dir/$name.version"
+		echo "$name $(version "$name"): built"
 	else
 		why=$(cut -c 1-200 "$dir/logs/$name.log" | grep -v '^[[:space:]]*$' | tail -n 1)
 		echo "could not be had: ${why:-no message} (status $status)" >"$dir/$name.skipped"

@@ -15,6 +15,7 @@ The map:
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -35,7 +36,7 @@ import subjects
 
 VERSION_FLAGS = {"nginx": "-v", "haproxy": "-v", "nghttpx": "--version", "ssh": "-V", "wrk": "-v",
 	"h2load": "--version", "nghttpd": "--version", "curl": "--version", "openssl": "version", "aditd": "--version",
-	"adit": "--version", "frps": "--version", "chisel": "--version", "rathole": "--version", "bore": "--version"}
+	"adit": "--version"}
 TCP_IDLE_BYTES = 16 * load.MB
 # What a quick run lets one body take; a whole gigabyte by thirteen subjects would not be quick.
 QUICK_TRANSFER_SECONDS = 1
@@ -99,7 +100,7 @@ def say(text):
 	print(text, file=sys.stderr, flush=True)
 
 
-def versions(tools):
+def versions(tools, peers_folder=None):
 	found = {}
 	for tool, flag in VERSION_FLAGS.items():
 		if tools[tool]:
@@ -108,6 +109,11 @@ def versions(tools):
 				found[tool] = ((out + err).strip().splitlines() or ["?"])[0]
 			except procs.Failed as e:
 				found[tool] = str(e)
+	# Not all of them know their own: what peers.sh asked for.
+	for tool in subjects.PEERS:
+		if tools[tool]:
+			with contextlib.suppress(OSError), open(os.path.join(peers_folder, f"{tool}.version"), encoding="utf-8") as f:
+				found[tool] = f"{tool} {f.read().strip()}"
 	return found
 
 
@@ -201,7 +207,8 @@ def measure_all(args, bench):
 	run = Run(args, bench)
 	meta = {"date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "rounds": args.rounds, "seconds": args.duration,
 		"transfer_seconds": bench.transfer_seconds,
-		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools), "interrupted": False}
+		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools, bench.peers),
+		"interrupted": False}
 	run.choose()
 	if not run.subjects:
 		return run.results, meta

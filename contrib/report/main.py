@@ -136,7 +136,7 @@ def main(argv):
 		bench = subjects.Bench(work, logs, build, procs.Ports())
 		results = all_sections(args, bench, made)
 		used = set(ALWAYS).union(*(r["used"] for r in results))
-		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools).items() if t in used},
+		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools, bench.peers).items() if t in used},
 			"python": platform.python_version()}
 		with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
 			f.write(page.page(meta, results))

@@ -11,6 +11,8 @@ from context import table
 SUBJECTS = ("direct", "nghttpx", "nghttpx-tuned", "ssh", "adit", "frp", "frp-tcp", "chisel", "rathole", "bore",
 	"localtunnel", "hap-rhttp")
 BASE = "nghttpx"
+# Whose version tells a subject's, where it has another name.
+PROGRAMS = {"direct": "nginx", "nghttpx-tuned": "nghttpx", "frp": "frps", "frp-tcp": "frps"}
 # Cheap rows in every round; the others, of which each takes minutes, once (see rows.RARE).
 ROWS = ("get-1", "get-10", "get-100", "h2-100", "mb-10", "down-1g", "up-256m", "small-beside-bulk", "far", "idle",
 	"idle-tunnels", "restart", "cut", "hole", "stalled")
@@ -51,8 +53,8 @@ LINES = (
 GOALS = (
 	("far", ("down_mb_per_s", "up_mb_per_s"), "One stream down / up at 50 ms of round trip", "MB/s", 1, 180, True),
 	("small-beside-bulk", ("p99_us",), "Small GETs beside a 1 GB download, p99", "ms", 1e-3, 1.6, False),
-	("stalled", ("peak_server_mb", "peak_client_mb"), "100 stalled readers: peak RSS of server / client", "MiB", 1e6 / 2**20,
-		32, False),
+	("stalled", ("peak_server_mb", "peak_client_mb"), "100 stalled readers: peak RSS of server / client", "MiB",
+		1e6 / 2**20, 32, False),
 	("restart", ("back_ms",), "Server killed and started again: back after", "ms", 1, 150, False),
 	("cut", ("whole",), "Cut in mid-download: arrived whole", "", 1, 1, True),
 	("hole", ("back_ms",), "Black hole in use: back after", "ms", 1, 4000, False),
@@ -67,11 +69,15 @@ def arguments(context):
 		"--only", ",".join(QUICK_ROWS if context.quick else ROWS)])
 
 
+def transfer_seconds(context):
+	return 1 if context.quick else TRANSFER_SECONDS
+
+
 def measure(context, args):
 	"""The bench's results; the origin runs already."""
 	bench = context.bench
 	bench.take_peers(os.environ.get("ADIT_PEERS") or os.path.join(context.build, "peers"))
-	former, bench.transfer_seconds = bench.transfer_seconds, 1 if context.quick else TRANSFER_SECONDS
+	former, bench.transfer_seconds = bench.transfer_seconds, transfer_seconds(context)
 	run = bench_run.Run(args, bench)
 	run.choose()
 	try:
@@ -107,15 +113,17 @@ def goals(context, results):
 			continue
 		medians = [statistics.median(v.values()) * factor for v in found]
 		met = all(m >= bound if floor else m <= bound for m in medians)
+		told = f"{' / '.join(f'{m:.3g}' for m in medians)} {unit}".strip()
 		base = [results.values(row, BASE, m) for m in metrics]
-		others = " / ".join(f"{statistics.median(v.values()) * factor:.3g}" for v in base) if all(base) else "–"
-		told = " / ".join(f"{m:.3g}" for m in medians)
-		context.summary(f"{what} ({'at least' if floor else 'at most'} {bound:g}; before: two nghttpx)", others,
-			f"{told} {unit}".strip(), met)
+		if all(base):
+			told += f" (two nghttpx: {' / '.join(f'{statistics.median(v.values()) * factor:.3g}' for v in base)})"
+		context.summary(f"{what}; {'at least' if floor else 'at most'} {bound:g}", "–", told, met)
 
 
 def remarks(results, status):
-	return [f"- {subject}{', ' + row if row else ''}: {reason}" for (row, subject, reason), _ in results.remarks(status).items()]
+	"""Rows that make no sense for a subject are dashes in the table already."""
+	return [f"- {subject}{', ' + row if row else ''}: {reason}"
+		for (row, subject, reason), _ in results.remarks(status).items() if status == "failed" or not row]
 
 
 def raw(context, results):
@@ -130,21 +138,23 @@ def run(context):
 	args = arguments(context)
 	results = measure(context, args)
 	measured = [s for s in SUBJECTS if any(e["subject"] == s and e["status"] == "ok" for e in results.entries)]
-	spread = "\n".join(line for row in args.only for line in report.row_table(results, row, rows.ROWS[row][1], measured,
-		BASE if BASE in measured else None))
+	base = BASE if BASE in measured else None
+	spread = "\n".join(line for row in args.only
+		for line in report.row_table(results, row, rows.ROWS[row][1], measured, base))
 	context.write("tunnels-rows.md", f"# adit beside other tunnels: every row, with its spread\n\n{spread}")
 	goals(context, results)
-	versions = bench_run.versions(context.bench.tools)
-	program = {"nghttpx-tuned": "nghttpx", "frp": "frps", "frp-tcp": "frps", "direct": "nginx"}
-	ways = [f"- `{s}`: {bench_run.SUBJECTS[s].title} ({versions.get(program.get(s, s), 'version unknown')})" for s in measured]
-	parts = [f"{args.rounds} rounds of {args.duration} s, interleaved; rows that take long in {args.rare} of them. Median, and "
-		f"×ratio to two nghttpx hops, the base. CPU is that of both programs in the middle. Transfers are left off after "
-		f"{TRANSFER_SECONDS} s.", "\n".join(ways), overview(results, measured)]
+	versions = bench_run.versions(context.bench.tools, context.bench.peers)
+	ways = [f"- `{s}`: {bench_run.SUBJECTS[s].title}: {versions.get(PROGRAMS.get(s, s), 'version unknown')}"
+		for s in measured]
+	parts = [f"{args.rounds} round(s) of {args.duration} s, interleaved; rows that take long in {args.rare} of them. "
+		"Median, and ×ratio to two nghttpx hops, the base. CPU is that of both programs in the middle. A transfer is left "
+		f"off after {transfer_seconds(context)} s.", "\n".join(ways), overview(results, measured)]
 	parts += ["\n".join(report.foreign_lines(results)).strip()]
 	for status, words in (("skipped", "Not measured"), ("failed", "Failed")):
 		lines = remarks(results, status)
 		if lines:
 			parts.append(f"{words}:\n\n" + "\n".join(lines))
-	parts.append(f"With the spread over the rounds: [tunnels-rows.md](tunnels-rows.md). Raw: {raw(context, results)}. How each is "
-		"set up: `contrib/bench`.")
+	parts.append("With the spread over the rounds: [tunnels-rows.md](tunnels-rows.md). "
+		f"Raw: {raw(context, results)}. How each is set up: `contrib/bench/subjects.py` and `peers.py`; `peers.sh` gets and "
+		"builds them.")
 	return "\n\n".join(p for p in parts if p) + "\n"
