@@ -349,7 +349,7 @@ static void grow_window(struct h2_stream *s)
 	s->window_since = h->now_us;
 	if (2 * took >= 3ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
-	if (!budget_take(h->budget, s->window))
+	if (!budget_has_more(h->budget) || !budget_take(h->budget, s->window))
 		return;
 	s->window *= 2;
 	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));

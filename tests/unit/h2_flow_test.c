@@ -288,7 +288,7 @@ static void no_budget(void)
 
 static void parent_budget(void)
 {
-	struct budget process = {NULL, 100, 90}, tunnel = {&process, 50, 0};
+	struct budget process = {.limit = 100, .used = 90}, tunnel = {.parent = &process, .limit = 50};
 
 	CU_ASSERT_FALSE(budget_take(&tunnel, 11));
 	CU_ASSERT_EQUAL(tunnel.used, 0);
