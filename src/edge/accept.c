@@ -178,6 +178,11 @@ struct tunnel *acceptor_link(const struct acceptor *a, const char *link_id)
 	return NULL;
 }
 
+bool acceptor_knows(const struct acceptor *a, const char *link_id)
+{
+	return acceptor_link(a, link_id) != NULL;
+}
+
 const struct conf_token *acceptor_token(const struct acceptor *a, const uint8_t hash[SHA256_LEN])
 {
 	const struct conf_server *c = a->o.conf;

@@ -24,7 +24,7 @@
 #define H2_FRAME_HEADER 9
 /** First window of every stream. */
 #define H2_WINDOW_MIN (64u * 1024)
-/** A window doubles up to this when a full one was consumed within two round trips. */
+/** A window doubles up to this when half of it was consumed within one and a half round trips. */
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)

@@ -372,7 +372,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->events = o->events;
 	s->owner = o->owner;
 	s->heartbeat_ms = o->heartbeat_ms;
-	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
+	s->budget = (struct budget){.parent = o->budget, .limit = BUDGET_TUNNEL};
 	h2.budget = &s->budget;
 	s->flush = (struct task){.run = flush, .arg = s};
 	s->cut = (struct task){.run = tell_cut, .arg = s};
