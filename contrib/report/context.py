@@ -45,8 +45,8 @@ class Context:
 	out      where the report is written; use csv(), svg() and write()
 	work     a folder for whatever the section needs meanwhile
 	quick    only to see that all works: a few seconds, few samples
-	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), .more_origins,
-	         and .origin, the nginx that is everybody's origin (see subjects.py); make_certificates() has run
+	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), .more_origins, and
+	         .origin, the nginx that is everybody's origin (see subjects.py); make_certificates() has run
 	"""
 
 	def __init__(self, section, bench, build, out, quick):
