@@ -8,7 +8,6 @@ import time
 
 import measure
 import report
-import subjects
 from procs import Failed
 
 # How often a disturbed measurement is made again; the last one stands, however it was.
