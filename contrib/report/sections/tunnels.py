@@ -155,6 +155,6 @@ def run(context):
 		if lines:
 			parts.append(f"{words}:\n\n" + "\n".join(lines))
 	parts.append("With the spread over the rounds: [tunnels-rows.md](tunnels-rows.md). "
-		f"Raw: {raw(context, results)}. How each is set up: `contrib/bench/subjects.py` and `peers.py`; `peers.sh` gets and "
-		"builds them.")
+		f"Raw: {raw(context, results)}. How each is set up: `contrib/bench/subjects.py` and `peers.py`; `peers.sh` gets "
+		"and builds them.")
 	return "\n\n".join(p for p in parts if p) + "\n"
