@@ -28,9 +28,10 @@
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
-/** The share of a stream that begins among many of a stranger's is of this, at least one quantum: 128 that are not
- *  read cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
-#define H2_SEND_STRANGER (2u * 1024 * 1024)
+/** A stream that begins among many has its share of this. Of a stranger's at least one quantum: 128 that are not read
+ *  cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. Of a tunnel's at least half of
+ *  H2_SEND_BUFFER, which is one read. */
+#define H2_SEND_SHARED (2u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
 /** HPACK table: larger ones hold more of many visitors' fields than they save. */
