@@ -14,6 +14,7 @@ MIB = 1 << 20
 READERS = 600  # more than there is memory for, in either program
 IDLE = 500  # connections that do nothing
 SPACE = 160 * MIB  # addresses, of which a third is mapped before anybody has come
+NO_SPACE = 40 * MIB
 SOON = 1.0  # seconds until what was given back is used again
 
 
@@ -145,15 +146,20 @@ def test_adit_begins_nothing_new_without_memory(own, sockets):
     assert len(tunnels.program.events("published")) == 2, "the tunnel was lost"
 
 
+def begin_in(own, sockets, limited, space, **config):
+    """Server, tunnels, and the one of them that has so many addresses only."""
+    narrow = {"wrap": ("prlimit", f"--as={space}"), **config}
+    server = own.server(**narrow if limited == "aditd" else {})
+    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address},
+                          **narrow if limited == "adit" else {})
+    return server, tunnels, server.program if limited == "aditd" else tunnels.program
+
+
 @pytest.mark.big
 @pytest.mark.parametrize("limited", ["aditd", "adit"])
 def test_little_address_space(own, sockets, limited):
     """The same by RLIMIT_AS, without any option: attackers fill what there is, and nothing aborts."""
-    wrap = ("prlimit", f"--as={SPACE}")
-    server = own.server(wrap=wrap if limited == "aditd" else ())
-    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address},
-                          wrap=wrap if limited == "adit" else ())
-    program = server.program if limited == "aditd" else tunnels.program
+    server, tunnels, program = begin_in(own, sockets, limited, SPACE)
     assert program.events("memory")[0]["by"] == "RLIMIT_AS"
     running, crowd = Running(own, server), []
     head = read_nothing(server, crowd)
@@ -173,3 +179,20 @@ def test_little_address_space(own, sockets, limited):
     print(f"{limited}: new requests after {takes_again(server):.2f} s")
     running.end()
     assert program.alive() and len(tunnels.program.events("published")) == 2, "the tunnel was lost"
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("limited", ["aditd", "adit"])
+def test_no_memory_at_all(own, sockets, limited):
+    """Told that there is memory where there is none, each program gets nothing from malloc now and then. Neither ends,
+    and when the crowd has gone all is as before."""
+    server, tunnels, program = begin_in(own, sockets, limited, NO_SPACE, max_memory="4G")
+    with Crowd(server, 2 * IDLE, "h2", tls=True, name="files") as one, \
+            Crowd(server, 2 * IDLE, "h1", tls=True, name="files") as other:
+        for _ in range(2):
+            for crowd in (one, other):
+                crowd.do("come")
+                crowd.do("begin", "/10m")
+    print(f"{limited}: VmPeak {program.memory('VmPeak')} of {NO_SPACE // 1024} KiB")
+    eventually(lambda: server.fetch("files", target="/2k").status == 200, "a request is answered", timeout=20)
+    assert server.program.alive() and tunnels.program.alive()
