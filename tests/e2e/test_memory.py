@@ -119,6 +119,9 @@ def test_nothing_new_begins_without_memory(own, sockets):
         idle.do("come")
         server.program.wait_event("memory.short")
         late = own.http(server, own.nginx.address, "--name", "alice-late", folder="late")
+        until = time.monotonic() + 20
+        while not server.program.events("link.refused") and time.monotonic() < until:
+            idle.do("come", str(IDLE // 5))  # those before have made room
         refused = server.program.wait_event("link.refused", code=503)
         assert "memory" in refused["reason"]
         running.say()
@@ -130,7 +133,8 @@ def test_nothing_new_begins_without_memory(own, sockets):
     late.wait_event("published", name="alice-late")
     running.end()
     assert server.program.wait_event("memory.enough")["refused"] >= 1
-    assert len(adit.events("published")) == 2 and short_of(server.program) == 1, "the tunnel was lost"
+    assert len(adit.events("published")) == 2, "the tunnel was lost"
+    assert short_of(server.program) == short_of(server.program, "memory.enough") <= 2
 
 
 def test_adit_begins_nothing_new_without_memory(own, sockets):
