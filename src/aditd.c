@@ -523,7 +523,6 @@ static int build(struct server *s)
 		.conf = c, .log = s->log, .access = s->access, .trace = s->trace, .budget = &s->budget,
 		.headroom = &s->headroom, .full = on_full, .empty = on_empty, .owner = s,
 	};
-
 	const struct ports_options p = {
 		.conf = c, .log = s->log, .accepted = on_port_connection, .starved = on_port_starved, .owner = s,
 	};
@@ -637,6 +636,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {
