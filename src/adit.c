@@ -144,7 +144,7 @@ static const struct exchange_events exchange_events = {route, exchange_done};
 
 static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
-	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false};
+	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
 	if (x)

@@ -59,13 +59,18 @@ static bool may_come_back(const struct edge *e, bool here, bool known, const cha
 	return known || (loop_ms(e->loop) - e->started_ms < EDGE_STARTING_MS && auth_claimable(e->o.conf, name));
 }
 
-static struct half *ask_session(struct session *s, struct rules *rules, struct head *h, int *err)
+static struct half *ask_session(struct session *s, struct rules *rules, struct places *places, struct head *h,
+                                int *err)
 {
 	struct pass *between = NULL;
+	struct half *answering;
 
 	if (rules && (*err = rules_apply(rules, h, &between)) != 0)
 		return NULL;
-	return pass_to(between, session_ask(s, err));
+	answering = session_ask(s, err);
+	if (answering)
+		h2_stream_place(answering, places);
+	return pass_to(between, answering);
 }
 
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
@@ -80,7 +85,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	if (!admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
 		return NULL;
 	s = registry_find(e->o.registry, str_of(name), &known);
-	answering = s ? ask_session(s, rules, h, err) : NULL;
+	answering = s ? ask_session(s, rules, exchange_places(x), h, err) : NULL;
 	if (answering)
 		hold_sent(&e->hold, x, s);
 	if (answering || (s && *err != ADIT_ERR_LIMIT))
@@ -128,10 +133,13 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 	const struct forward_visitor v = {str_of(from->stream->peer.ip), from->stream->tls, trusted};
 	struct str client = forward_client(h, &v);
 	char visitor[ADDRESS_TEXT_MAX];
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true, from->places};
 	struct exchange *x;
 	int err;
 
+	/* what he has reset may still run at its origin: the place is not free. Unlinked, this one is refused */
+	if (from->places && from->places->taken >= EDGE_H2_STREAMS)
+		return;
 	snprintf(visitor, sizeof(visitor), "%.*s", STR_ARG(client));
 	x = exchange_new(&o, from->asking);
 	if (!x)
@@ -171,14 +179,14 @@ static void on_request(struct edge *e, const struct visit *v, struct head *h, bo
 
 static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
 {
-	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL};
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL, NULL};
 
 	on_request(owner, &v, h, bodyless);
 }
 
 static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
 {
-	const struct visit v = {asking, edge_h2_stream(c), NULL, c};
+	const struct visit v = {asking, edge_h2_stream(c), NULL, c, edge_h2_places(c)};
 	struct edge *e = owner;
 
 	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
@@ -367,7 +375,7 @@ static void on_door_closed(void *owner, struct door *d)
 
 static void ask(struct edge *e, struct door *d, const char *visitor, const char *name)
 {
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false, NULL};
 	struct exchange *x = exchange_new(&o, door_half(d));
 	struct head h;
 	int err;

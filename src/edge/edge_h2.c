@@ -35,6 +35,7 @@ struct edge_h2 {
 	struct h2 *h2;
 	struct h2_pump pump;
 	struct budget budget;
+	struct places *places;
 	struct timer timer;
 	uint64_t since[H2C_WAITS]; /* 0: it is not waited for */
 	uint32_t block;            /* h2's number of the field block that is waited for */
@@ -110,6 +111,7 @@ static void release(void *arg)
 	struct edge_h2 *c = arg;
 
 	h2_free(&c->h2, ADIT_ERR_ABANDONED);
+	places_unref(&c->places);
 	h2_pump_clear(&c->pump);
 	free(c);
 }
@@ -361,8 +363,10 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	o.budget = &c->budget;
 	list_init(&c->node);
 	c->free = (struct task){.run = release, .arg = c};
-	c->h2 = h2_new(&o, &h2_events, c);
+	c->places = places_new();
+	c->h2 = c->places ? h2_new(&o, &h2_events, c) : NULL;
 	if (!c->h2) {
+		places_unref(&c->places);
 		free(c);
 		return NULL;
 	}
@@ -376,6 +380,11 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 		buf_drop(first, v.iov_len);
 	}
 	return c;
+}
+
+struct places *edge_h2_places(const struct edge_h2 *c)
+{
+	return c->places;
 }
 
 void edge_h2_carry(struct edge_h2 *c)

@@ -59,6 +59,8 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c);
 void edge_h2_evict(struct edge_h2 *c);
 /** May a visitor bring one more request on it? */
 bool edge_h2_may_ask(const struct edge_h2 *c);
+/** How many places its requests take up with tunnels: those too that it has reset, until adit knows of it. */
+struct places *edge_h2_places(const struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */
 void edge_h2_carry(struct edge_h2 *c);
 /** Is it spared by a drain? */

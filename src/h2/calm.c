@@ -110,6 +110,12 @@ void h2_calm_reset(struct h2 *h, bool known, uint32_t code)
 		h2_calm_end(h);
 }
 
+void h2_calm_refuse(struct h2 *h)
+{
+	if (h->gated && !spend(h, CALM_RESET) && !h->gate.shut)
+		h2_calm_end(h);
+}
+
 void h2_calm_data(struct h2 *h, size_t n, int32_t left)
 {
 	if (left > 0 || n >= DATA_WORTH) {

@@ -14,6 +14,7 @@
 #ifndef ADIT_H2_H2_H
 #define ADIT_H2_H2_H
 
+#include "base/places.h"
 #include "h2/budget.h"
 #include "http/half.h"
 #include "http/head.h"
@@ -106,6 +107,16 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
  */
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
+/** Asking role: that new stream takes up one of these places, until the far end has let go of it. NULL: of nobody's. */
+void h2_stream_place(struct half *stream, struct places *p);
+/**
+ * Asking role on a tunnel: of what h2_pull has brought since the beginning the far end has `offset` bytes. Streams that
+ * were reset keep their places until it has the reset: until then it may be at work on them. UINT64_MAX: it has gone.
+ * Not from inside h2_recv or h2_pull.
+ */
+void h2_arrived(struct h2 *h, uint64_t offset);
+/** Has the far end reset a stream since this was last asked? It waits for word that we know. */
+bool h2_was_reset(struct h2 *h);
 /** Asking role: streams at once that the far end's SETTINGS, and our own limit, allow. */
 unsigned h2_streams_allowed(const struct h2 *h);
 /**

@@ -43,7 +43,7 @@ static inline void way_done(void *arg, const struct exchange_report *r)
 static inline void way_begin(struct way *w, struct half *asking, struct head *h, bool bodyless)
 {
 	static const struct exchange_events events = {way_route, way_done};
-	const struct exchange_options o = {&events, w, "adit", "192.0.2.1", true};
+	const struct exchange_options o = {&events, w, "adit", "192.0.2.1", true, NULL};
 	struct exchange *x = exchange_new(&o, asking);
 
 	if (!x)
