@@ -45,7 +45,7 @@ struct edge_h2 {
 	bool last_said; /* no more requests are looked at */
 	bool failed;    /* when what h2 says about that is written it ends */
 	bool lingers;   /* all is said */
-	bool carries;
+	bool carries, reserve;
 };
 
 /* ---- deadlines */
@@ -347,11 +347,11 @@ static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, h2_ref
 
 /* ---- life */
 
-struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, struct budget *budget,
+struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, bool crowd, struct budget *budget,
                             const struct edge_h2_events *events, void *owner)
 {
 	struct edge_h2 *c = calloc(1, sizeof(*c));
-	struct h2_options o = {.role = H2_ANSWERING, .streams = EDGE_H2_STREAMS};
+	struct h2_options o = {.role = H2_ANSWERING, .streams = EDGE_H2_STREAMS, .crowd = crowd ? EDGE_H2_CROWD : 1};
 	struct iovec v;
 
 	if (!c)
@@ -390,6 +390,16 @@ struct places *edge_h2_places(const struct edge_h2 *c)
 void edge_h2_carry(struct edge_h2 *c)
 {
 	c->carries = true;
+}
+
+void edge_h2_reserve(struct edge_h2 *c)
+{
+	c->reserve = true;
+}
+
+bool edge_h2_is_reserve(const struct edge_h2 *c)
+{
+	return c->reserve;
 }
 
 bool edge_h2_carries(const struct edge_h2 *c)

@@ -30,7 +30,7 @@ static const struct {
 static bool spend(struct h2 *h, enum calm_kind kind)
 {
 	uint64_t since = h->calm.kinds[kind].since_us, now = h->now_us;
-	uint32_t rate = limits[kind].per_second, spent = h->calm.kinds[kind].spent;
+	uint32_t rate = limits[kind].per_second * h->calm.crowd, spent = h->calm.kinds[kind].spent;
 	uint64_t back = now > since ? (now - since) * rate / SECOND_US : 0;
 
 	/* earned by data; that may come long after it, and all at once: what is not used is kept */
@@ -46,7 +46,7 @@ static bool spend(struct h2 *h, enum calm_kind kind)
 		h->calm.kinds[kind].since_us = since + back * SECOND_US / rate;
 	}
 	h->calm.kinds[kind].spent = spent + 1;
-	return spent < limits[kind].burst;
+	return spent < limits[kind].burst * h->calm.crowd;
 }
 
 void h2_calm_end(struct h2 *h)

@@ -33,6 +33,7 @@ enum calm_kind {
 };
 
 struct calm {
+	uint32_t crowd; /* so many times the limits of one */
 	struct {
 		uint32_t spent;
 		uint64_t earned;   /* free, for the data that we have sent */

@@ -489,6 +489,7 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->gated = h->role == H2_ANSWERING && !h->tunnel;
 	h->gate.last = -1;
 	h->budget = o->budget;
+	h->calm.crowd = o->crowd ? o->crowd : 1;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
 	h->window = o->window ? o->window : H2_WINDOW_MIN;
 	list_init(&h->streams);

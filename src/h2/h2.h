@@ -73,6 +73,7 @@ struct h2_options {
 	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
 	uint32_t streams;      /* answering: streams at once, 0 = H2_STREAMS_MAX */
 	uint32_t window;       /* each stream's first window, 0 = H2_WINDOW_MIN */
+	uint32_t crowd;        /* answering strangers: so many speak on one connection, 0 = one; for the limits of calm.h */
 };
 
 /** NULL when out of memory. SETTINGS are waiting in h2_pull then. */

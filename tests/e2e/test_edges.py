@@ -370,7 +370,7 @@ def test_idle_visitors_make_room(own):
 
 
 def test_busy_visitors_are_not_evicted(own):
-    """When all of max_visitors are busy nobody else gets in; the first that leaves makes room."""
+    """When all of max_visitors are busy who comes is told so, but for an adit; the first that leaves makes room."""
     server, origin = own.server(max_visitors=20), own.origin()
     go = []
     origin.serve(lambda c, r: (eventually(lambda: go, "go", 20), c.send(reply(200, b"served"))))
@@ -381,13 +381,19 @@ def test_busy_visitors_are_not_evicted(own):
         busy[i].ask()
         eventually(lambda: len(origin.requests) == i + 1, "the request at the origin")
     server.program.wait_event("visitors.full")
+    for _ in range(20):  # more than the reserve has
+        refused = server.fetch("shop")
+        assert refused.status == 503 and refused.get("retry-after")
+    began = time.monotonic()
+    own.http(server, origin.port, "--name", "files", folder="files").wait_event("published")
+    assert time.monotonic() - began < 3
     with server.visit() as late:
-        late.ask()
-        time.sleep(0.7)
+        assert late.fetch().status == 503
         go.append(1)
         for visitor in busy:
             assert visitor.read().body == b"served"
-        assert late.read().body == b"served"
+        busy.pop().close()
+        eventually(lambda: late.fetch().body == b"served", "room for who waited")
     for visitor in busy:
         visitor.close()
 

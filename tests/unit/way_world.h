@@ -173,7 +173,7 @@ static inline bool way_open(struct way *w)
 	SCRIPT_UNFAILING(false);
 	w->origin = origin_new(w->loop, &o);
 	if (w->origin && w->h2)
-		w->edge_h2 = edge_h2_new(w->loop, near, NULL, &w->budget, &h2, w);
+		w->edge_h2 = edge_h2_new(w->loop, near, NULL, false, &w->budget, &h2, w);
 	else if (w->origin)
 		w->edge_h1 = edge_h1_new(w->loop, near, NULL, &h1, w);
 	if (!w->edge_h1 && !w->edge_h2)
