@@ -63,7 +63,7 @@ int tcp_error(int errnum)
 		return ADIT_ERR_NOMEM;
 	case EMFILE:
 	case ENFILE:
-		return ADIT_ERR_LIMIT;
+		return ADIT_ERR_DESCRIPTORS;
 	case EACCES:
 	case EPERM:
 		return ADIT_ERR_FORBIDDEN;

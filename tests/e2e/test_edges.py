@@ -398,35 +398,6 @@ def test_busy_visitors_are_not_evicted(own):
         visitor.close()
 
 
-def test_descriptors_run_out(own):
-    """With no descriptor left aditd lets idle connections go; what runs goes on, and new visitors come in."""
-    server = own.server(wrap=("prlimit", "--nofile=48:48"))
-    origin = own.origin()
-    own.http(server, origin.port, "--name", "shop").wait_event("published")
-    with server.visit() as visitor:
-        assert visitor.fetch().status == 200
-        held = [socket.create_connection(("127.0.0.1", server.plain_port), 5) for _ in range(100)]
-        server.program.wait_event("descriptors.out")
-        assert visitor.fetch().status == 200
-        began = time.monotonic()
-        for _ in range(5):
-            assert server.fetch("shop").status == 200, "who only holds connections open keeps nobody out"
-        assert time.monotonic() - began < 5
-        ticks = cpu(server.program.pid)
-        time.sleep(0.5)
-        assert cpu(server.program.pid) - ticks < 0.25, "it does not spin"
-        for sock in held:
-            sock.close()
-    assert server.fetch("shop").status == 200
-
-
-def cpu(pid):
-    """Seconds of processor time that it has used."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def ask_unix(path, target, host):
     """The first line of the answer to a request over a Unix socket."""
     with socket.socket(socket.AF_UNIX) as sock:
