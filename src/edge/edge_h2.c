@@ -421,9 +421,14 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 
 uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
-	if (h2_open(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
+	static const enum edge_h2_wait without[] = {H2C_IDLE, H2C_FIRST, H2C_BLOCK};
+
+	if (h2_asked(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
 		return 0;
-	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		if (c->since[without[i]])
+			return c->since[without[i]];
+	return 0;
 }
 
 void edge_h2_evict(struct edge_h2 *c)

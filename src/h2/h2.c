@@ -45,7 +45,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		h2_wake(h);
 		return 0;
 	}
-	s->id = frame->hd.stream_id;
+	s->id = h->arriving = frame->hd.stream_id;
 	nghttp2_session_set_stream_user_data(session, s->id, s);
 	return 0;
 }
@@ -134,6 +134,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	(void)session;
 	switch (frame->hd.type) {
 	case NGHTTP2_HEADERS:
+		h->arriving = 0;
 		if (s && s->refused && !s->got_final) {
 			s->got_final = true;
 			h->events->refused(h->owner, s, s->refused);
@@ -674,4 +675,9 @@ uint32_t h2_block(const struct h2 *h)
 unsigned h2_open(const struct h2 *h)
 {
 	return h->open;
+}
+
+unsigned h2_asked(const struct h2 *h)
+{
+	return h->open - (h->arriving ? 1 : 0);
 }

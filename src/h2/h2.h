@@ -142,5 +142,7 @@ bool h2_ready(const struct h2 *h);
 bool h2_may_connect(const struct h2 *h);
 /** Open streams; those that have closed count until all that came on them is told. */
 unsigned h2_open(const struct h2 *h);
+/** Of these, without one whose request's head has not come whole. */
+unsigned h2_asked(const struct h2 *h);
 
 #endif

@@ -38,6 +38,7 @@ struct h2 {
 	struct list dead;    /* to be freed when no op of theirs can be running */
 	struct list leaving; /* reset by us and buried; the far end has not said yet that it knows: they keep their places */
 	unsigned open, opened, leaving_count;
+	int32_t arriving;    /* the stream whose request's field block has begun and not ended, 0 = none */
 	uint64_t given;      /* bytes that h2_pull has brought, and how many of them the far end is known to have */
 	uint64_t arrived;
 	bool reset_got;      /* by the far end, since that was last asked */

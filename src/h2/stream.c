@@ -66,6 +66,8 @@ void h2_stream_bury(struct h2_stream *s)
 	s->buried = true;
 	budget_give(s->h2->budget, s->window);
 	sched_remove(&s->turn);
+	if (s->id == s->h2->arriving)
+		s->h2->arriving = 0;
 	if (s->gone_at > s->h2->arrived) {
 		list_remove(&s->node);
 		list_append(&s->h2->leaving, &s->node);
