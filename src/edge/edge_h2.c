@@ -402,7 +402,8 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 
 uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
-	if (h2_open(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
+	if (h2_open(c->h2) || c->pump.rest || c->pump.out.len || c->lingers || c->carries ||
+	    stream_unsent(c->pump.stream))
 		return 0;
 	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
 }
