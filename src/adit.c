@@ -22,6 +22,7 @@
 #include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
+#include "io/headroom.h"
 #include "io/notify.h"
 #include "io/tcp.h"
 #include "origin/tunnels.h"
@@ -40,6 +41,8 @@ _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration na
 #define DRAIN_LOOK_MS 50
 /** At the least: what the server sent before it read our GOAWAY has to arrive. */
 #define DRAIN_LEAST_MS 250
+/** Retry-After of what is refused for want of memory: it is looked ten times a second whether there is some again. */
+#define MEMORY_RETRY_S 1
 /** One line on the terminal; longer ones are cut. */
 #define LINE_LEN 1024
 
@@ -65,6 +68,7 @@ struct client {
 	struct tls_keylog *keylog;
 	struct resolver *resolver;
 	struct guesses *guesses;
+	struct headroom headroom;
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
@@ -115,8 +119,13 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 {
 	struct work *w = arg;
 	struct tunnels_way way = {NULL, NULL, 0};
-	struct half *half = tunnels_route(w->tunnels, h, &way, err);
+	struct half *half = NULL;
 
+	*err = ADIT_ERR_MEMORY;
+	if (headroom_begin(&w->client->headroom))
+		half = tunnels_route(w->tunnels, h, &way, err);
+	else
+		way.wait_s = MEMORY_RETRY_S;
 	if (way.name)
 		exchange_name(x, way.name);
 	if (way.origin)
@@ -150,6 +159,17 @@ static void on_request(void *owner, struct h2_stream *s, const struct head *h, b
 	if (x)
 		/* the head belongs to the stream, which has no more use for it */
 		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
+}
+
+static void on_memory(void *owner, enum headroom_level level)
+{
+	((struct client *)owner)->budget.state = budget_state_of(level);
+}
+
+static void set_memory(struct client *c, uint64_t most)
+{
+	headroom_set(&c->headroom, most);
+	c->budget.limit = headroom_windows(&c->headroom);
 }
 
 /* ---- one configuration at work */
@@ -252,6 +272,8 @@ static void on_published(void *owner, const struct wire_welcome *welcome, const 
 	}
 	if (c->next == w) {
 		c->next = NULL;
+		if (w->conf->max_memory != c->now->conf->max_memory)
+			set_memory(c, w->conf->max_memory);
 		retire(c, c->now);
 		c->now = w;
 		log_event(events_of(c), LOG_LEVEL_INFO, "reloaded", KV_U64("tunnels", w->conf->tunnel_count));
@@ -524,6 +546,7 @@ static void tear_down(struct client *c)
 	notify_watchdog_stop(&c->watchdog);
 	resolver_free(&c->resolver);
 	guesses_free(&c->guesses);
+	headroom_stop(&c->headroom);
 	loop_settle(c->loop);
 	loop_free(&c->loop);
 	tls_keylog_free(&c->keylog);
@@ -565,7 +588,8 @@ static int run(struct client *c, struct conf_client **conf)
 
 	if (*(*conf)->warning)
 		log_event(c->log, LOG_LEVEL_WARN, "warning", KV_Z("text", (*conf)->warning));
-	c->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	headroom_init(&c->headroom, c->loop, &(struct headroom_options){.log = c->log, .changed = on_memory, .owner = c});
+	set_memory(c, (*conf)->max_memory);
 	timer_init(&c->drain, c->loop, on_drain, c);
 	c->resolver = resolver_new(c->loop);
 	c->guesses = guesses_new(loop_ms(c->loop));

@@ -41,6 +41,7 @@ class Bench:
 			self.tools[program] = self._built(program, build_dir)
 		self.build_dir = build_dir
 		self.origin = self.callee = None
+		self.more_origins = {}  # what adit publishes besides: name → its URL
 		self.transfer_seconds = load.TRANSFER_SECONDS
 		self.counting = False  # see instructions.py
 
@@ -126,6 +127,7 @@ http {
 		listen 127.0.0.1:%(h2_port)d http2 backlog=4096;
 		root %(work)s/www;
 		location = /13b { return 200 "Hello, adit!\\n"; }
+		location = /echo { return 200 "$arg_text\\n"; }
 		location = /upload {
 			proxy_pass http://127.0.0.1:%(port)d/received;
 			proxy_pass_request_body off;
@@ -378,7 +380,7 @@ server_name: %(domain)s
 ca: %(work)s/ca.pem
 state_dir: %(work)s/%(name)s.state
 carrier: %(carrier)s
-log_format: json
+%(more)slog_format: json
 tunnels:
 """
 
@@ -386,7 +388,7 @@ tunnels:
 class Adit(Subject):
 	name, title = "adit", "aditd and adit, carrier direct over TLS"
 	needs = ("aditd", "adit", "openssl")
-	carrier, ingress, published = "direct", None, 0
+	carrier, ingress, more, published = "direct", None, "", 0
 
 	def missing(self):
 		gone = [p for p in ("aditd", "adit") if not self.bench.tools[p]]
@@ -408,10 +410,10 @@ class Adit(Subject):
 			self.ingresses = [proxy]
 			proxy.wait_listening(tunnels, START_SECONDS)
 		origins = {"shop": f"http://127.0.0.1:{b.origin.port}",
-			**{name: f"h2c://127.0.0.1:{port}" for name, port in h2c_origins(b).items()}}
+			**{name: f"h2c://127.0.0.1:{port}" for name, port in h2c_origins(b).items()}, **b.more_origins}
 		self.published = len(origins)
 		conf = b.file(f"{self.name}.adit.yaml", ADIT % {"tunnels": tunnels, "domain": NAME, "work": b.work,
-			"name": self.name, "carrier": self.carrier}
+			"name": self.name, "carrier": self.carrier, "more": self.more}
 			+ "".join(f"  - {{ name: {name}, origin: \"{origin}\" }}\n" for name, origin in origins.items()))
 		client = b.program(f"{self.name}.adit", [b.tools["adit"], "start", "-c", conf], env={"ADIT_TOKEN": token}).start()
 		self.clients = [client]
@@ -427,15 +429,15 @@ class Adit(Subject):
 				raise Failed(f"wanted one link over {self.carrier}, there were: {', '.join(taken) or 'none'}")
 
 
-def over(carrier_, ingress_=None):
-	"""adit over another carrier, through a proxy where one is named."""
+def over(carrier_, ingress_=None, name_=None, more_=""):
+	"""adit over another carrier, through a proxy where one is named; `more_` are lines for its file."""
 	_, tool, *_, words = ingress.KINDS[ingress_] if ingress_ else ("", "", "")
 
 	class Over(Adit):
-		name = f"{carrier_}@{ingress_}" if ingress_ else carrier_
+		name = name_ or (f"{carrier_}@{ingress_}" if ingress_ else carrier_)
 		title = f"carrier {carrier_} over TLS, " + (f"through {words}" if ingress_ else "no ingress")
 		needs = Adit.needs + ((tool,) if ingress_ else ())
-		carrier, ingress = carrier_, ingress_
+		carrier, ingress, more = carrier_, ingress_, more_
 	return Over
 
 

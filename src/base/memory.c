@@ -20,6 +20,14 @@ void memory_tune(void)
 	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	mallopt(M_TOP_PAD, GROW_BYTES);
 	mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
+	mallopt(M_ARENA_MAX, 1); /* one thread does the work; each arena more takes 128 MiB of addresses */
+#endif
+}
+
+void memory_give_back(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
 #endif
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/memory.h"
 #include "carrier/carrier.h"
 #include "edge/admit.h"
 #include "edge/auth.h"
@@ -27,6 +28,15 @@
 #define EDGE_FULL_MS 500
 /** After its start, names that may be claimed are waited for: their clients dial again just now. */
 #define EDGE_STARTING_MS 10000
+/** Of the connections one in so many, and at least EDGE_SLACK, may go at one look while there is little memory: in a
+ *  second most have gone that may, and not many more than must. */
+#define EDGE_PRESS_SHARE 8
+/** Without a request for less than that: spared meanwhile. A TLS handshake and a request take some round trips. */
+#define EDGE_YOUNG_MS 2000
+/** When half of so many connections or more have gone, what they had used is given back. */
+#define EDGE_CROWD 250
+/** Retry-After of who is refused for want of memory: it comes back as soon as those without a request have gone. */
+#define EDGE_MEMORY_RETRY_S 1
 /** Between two records that descriptors are lacking. */
 #define EDGE_STARVED_MS 10000
 
@@ -39,6 +49,7 @@ struct edge {
 	struct list h2_visitors;
 	struct list doors;       /* at published ports */
 	unsigned count;          /* all of them */
+	unsigned peak;           /* the most there were since memory was given back */
 	struct hold hold;
 	struct admit admit;
 	uint64_t started_ms;
@@ -46,6 +57,7 @@ struct edge {
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
 	bool full;
+	bool shut; /* there is no memory for more of them */
 };
 
 /* ---- requests for a tunnel */
@@ -68,6 +80,19 @@ static struct half *ask_session(struct session *s, struct rules *rules, struct h
 	return pass_to(between, session_ask(s, err));
 }
 
+/* Memory is asked for once: who waits, or moves to another link, has begun. It is that of windows too: what waits for
+ * one holds some. */
+static bool may_begin(const struct edge *e, struct exchange *x, int *err)
+{
+	const struct exchange_note *note = exchange_note(x);
+
+	if (note->until_ms || note->via || (headroom_begin(e->o.headroom) && budget_can(e->o.budget, H2_WINDOW_MIN)))
+		return true;
+	exchange_retry_after(x, EDGE_MEMORY_RETRY_S);
+	*err = ADIT_ERR_MEMORY;
+	return false;
+}
+
 static struct half *route(void *arg, struct exchange *x, struct head *h, int *err)
 {
 	struct edge *e = arg;
@@ -77,7 +102,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	struct session *s;
 	bool known;
 
-	if (!admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
+	if (!may_begin(e, x, err) || !admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
 		return NULL;
 	s = registry_find(e->o.registry, str_of(name), &known);
 	answering = s ? ask_session(s, rules, h, err) : NULL;
@@ -190,7 +215,7 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 static void update_full(struct edge *e)
 {
 	unsigned max = e->o.conf->max_visitors, slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
-	bool full = e->full ? e->count + slack > max : e->count >= max;
+	bool full = e->shut || (e->full ? e->count + slack > max : e->count >= max);
 
 	if (full == e->full)
 		return;
@@ -229,20 +254,27 @@ static uint64_t first_idle(struct list *visitors, uint64_t (*idle_since)(struct 
 }
 
 /* Ends a connection that is without a request: who only holds connections open locks nobody out. Of the oldest of
- * HTTP/1.1 and of HTTP/2 it is the one that has been so for longer. */
-static bool evict_one(struct edge *e)
+ * HTTP/1.1 and of HTTP/2 it is the one that has been so for longer, and since before `before`. */
+static bool evict_before(struct edge *e, uint64_t before)
 {
 	uint64_t h1, h2;
 
-	if (greet_evict(&e->greetings))
+	if (greet_evict(&e->greetings, before))
 		return true;
 	h1 = first_idle(&e->visitors, h1_idle_since);
 	h2 = first_idle(&e->h2_visitors, h2_idle_since);
+	h1 = h1 < before ? h1 : 0;
+	h2 = h2 < before ? h2 : 0;
 	if (h2 && (!h1 || h2 < h1))
 		edge_h2_evict(edge_h2_of_node(e->h2_visitors.next));
 	else if (h1)
 		edge_h1_evict(edge_h1_of_node(e->visitors.next));
 	return h1 || h2;
+}
+
+static bool evict_one(struct edge *e)
+{
+	return evict_before(e, UINT64_MAX);
 }
 
 void edge_starved(void *arg)
@@ -259,6 +291,18 @@ void edge_starved(void *arg)
 	log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
 }
 
+void edge_press(struct edge *e, enum headroom_level level)
+{
+	unsigned most = e->count / EDGE_PRESS_SHARE + EDGE_SLACK, gone = 0;
+	/* one that has only just come may be an adit whose link has lost its carrier */
+	uint64_t before = level == HEADROOM_NONE ? UINT64_MAX : loop_ms(e->loop) - EDGE_YOUNG_MS;
+
+	while (level && gone < most && evict_before(e, before))
+		gone++;
+	e->shut = level == HEADROOM_NONE;
+	update_full(e);
+}
+
 static void look_again(void *arg)
 {
 	struct edge *e = arg;
@@ -269,9 +313,20 @@ static void look_again(void *arg)
 		timer_set(&e->again, EDGE_FULL_MS);
 }
 
+/* glibc keeps what lies between other things: all that a crowd has ever used. */
+static void give_back(struct edge *e)
+{
+	if (e->peak < EDGE_CROWD || e->count > e->peak / 2)
+		return;
+	e->peak = e->count;
+	memory_give_back();
+}
+
 static void one_less(struct edge *e)
 {
+	e->peak = e->count > e->peak ? e->count : e->peak;
 	e->count--;
+	give_back(e);
 	update_full(e);
 	if (e->draining && !e->count && e->o.empty)
 		e->o.empty(e->o.owner);
@@ -349,6 +404,7 @@ void edge_accept(void *arg, struct stream *s)
 	struct edge *e = arg;
 
 	make_room(e);
+	headroom_begin(e->o.headroom); /* with little memory the quiet ones make room: edge_press */
 	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
@@ -422,6 +478,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	}
 	admit_set_conf(&e->admit, o->conf);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
+	e->endpoint.headroom = o->headroom;
 	list_init(&e->greetings);
 	list_init(&e->visitors);
 	list_init(&e->h2_visitors);
@@ -478,7 +535,7 @@ void edge_drain(struct edge *e, enum edge_drain how)
 	e->draining = how;
 	e->endpoint.draining = true;
 	probe_table_drop_held(&e->endpoint.probes);
-	while (how > EDGE_DRAIN_PATIENT && greet_evict(&e->greetings))
+	while (how > EDGE_DRAIN_PATIENT && greet_evict(&e->greetings, UINT64_MAX))
 		;
 	list_each(at, tmp, &e->visitors)
 		edge_h1_drain(edge_h1_of_node(at), how);

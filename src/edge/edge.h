@@ -13,6 +13,7 @@
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
 #include "edge/registry.h"
+#include "io/headroom.h"
 #include "io/stream.h"
 
 struct edge;
@@ -23,6 +24,7 @@ struct edge_options {
 	const struct conf_server *conf;
 	struct log *log, *access, *trace;
 	struct budget *budget;          /* the process's, for HTTP/2 visitors' windows */
+	struct headroom *headroom;      /* the process's; NULL = memory without bound */
 	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);
 	/* Draining, and the last visitor has gone; may be NULL. */
@@ -43,6 +45,10 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name);
 
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
+
+/** At each look while there is little memory, and when there is enough again: connections without a request make room;
+ *  at HEADROOM_NONE nobody else comes in. */
+void edge_press(struct edge *e, enum headroom_level level);
 
 /** One more step of a drain, see edge/drain.h: at first nobody is cut, all are told that their connections end.
  *  Those with requests of live poll carriers are told nothing before EDGE_DRAIN_ALL, when there is no link any

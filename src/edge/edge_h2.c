@@ -357,7 +357,7 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	c->loop = l;
 	c->events = events;
 	c->owner = owner;
-	c->budget = (struct budget){budget, EDGE_H2_BUDGET, 0};
+	c->budget = (struct budget){.parent = budget, .limit = EDGE_H2_BUDGET};
 	o.budget = &c->budget;
 	list_init(&c->node);
 	c->free = (struct task){.run = release, .arg = c};

@@ -13,6 +13,7 @@
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
 #include "edge/edge_h2.h"
+#include "io/headroom.h"
 
 /** One request, whatever version it came in. */
 struct visit {
@@ -28,6 +29,7 @@ struct endpoint {
 	const struct conf_server *conf;
 	struct guesses *guesses;
 	struct log *log;
+	struct headroom *headroom; /* the process's; NULL = memory without bound */
 	bool draining;
 	struct poll_table polls;
 	struct probe_table probes;

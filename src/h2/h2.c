@@ -620,6 +620,11 @@ bool h2_leaving(const struct h2 *h)
 	return h->error || h->goaway_got || h->goaway_sent || h->opened >= H2_STREAMS_LIFETIME;
 }
 
+bool h2_left(const struct h2 *h)
+{
+	return h->goaway_got;
+}
+
 int h2_error(const struct h2 *h)
 {
 	return h->error;

@@ -24,7 +24,7 @@
 #define H2_FRAME_HEADER 9
 /** First window of every stream. */
 #define H2_WINDOW_MIN (64u * 1024)
-/** A window doubles up to this when a full one was consumed within two round trips. */
+/** A window doubles up to this when half of it was consumed within one and a half round trips. */
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
@@ -132,6 +132,8 @@ void h2_goaway(struct h2 *h);
 void h2_goaway_last(struct h2 *h);
 /** The far end has sent GOAWAY, or streams run out: new ones must go elsewhere. */
 bool h2_leaving(const struct h2 *h);
+/** It was GOAWAY. */
+bool h2_left(const struct h2 *h);
 /** Why the connection is over (a GOAWAY with an error has been pulled, or sending failed); 0 while it is not. */
 int h2_error(const struct h2 *h);
 /** The far end's SETTINGS have come; and do they announce the extended CONNECT of RFC 8441? */

@@ -15,6 +15,8 @@
 
 /** Taken for the round trip while it is not known: windows grow on streams that bring 640 kB/s and more. */
 #define H2_SRTT_UNKNOWN_US 50000
+/** A window is told to be open again when this part of it was taken: so much of it is lost to the round trip. */
+#define H2_WINDOW_TOLD_PARTS 4
 /** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
 #define H2_PSEUDO_MAX 8
 /** What a field counts besides its text, RFC 9113 section 6.5.2. */
@@ -89,6 +91,7 @@ struct h2_stream {
 	/* window */
 	uint32_t window;
 	uint32_t window_used;    /* delivered since window_since */
+	uint32_t window_untold;  /* delivered, and not yet told to the far end */
 	uint64_t window_since;
 	/* patience */
 	uint64_t in_total;       /* body bytes that have come */

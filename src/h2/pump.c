@@ -20,6 +20,8 @@ static void fill(struct h2_pump *p)
 		n = room ? h2_pull(p->h2, room, got) : 0;
 		if (!room && !p->out.len) /* nothing else would bring us here again */
 			task_post_next(p->loop, &p->flush);
+		if (!n && !p->out.len) /* an idle connection holds no room */
+			buf_clear(&p->out);
 		if (!n)
 			return;
 		buf_commit(&p->out, n);

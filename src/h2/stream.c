@@ -336,23 +336,35 @@ ssize_t h2_stream_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 
 /* ---- receiving: what the far end says */
 
-/* A full window used up within two round trips: the window is what holds the stream back. */
+/* Half a window used up within one and a half round trips: the window is what holds the stream back. Half, because in
+ * the round trip after a growth no more can come than the former window. */
 static void grow_window(struct h2_stream *s)
 {
 	struct h2 *h = s->h2;
 	uint64_t took = h->now_us - s->window_since;
 	uint32_t srtt_us = h->srtt_us ? h->srtt_us : H2_SRTT_UNKNOWN_US;
 
-	if (s->window_used < s->window)
+	if (s->window_used < s->window / 2)
 		return;
 	s->window_used = 0;
 	s->window_since = h->now_us;
-	if (took >= 2ull * srtt_us || s->window >= H2_WINDOW_MAX)
+	if (2 * took >= 3ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
-	if (!budget_take(h->budget, s->window))
+	if (!budget_has_more(h->budget) || !budget_take(h->budget, s->window))
 		return;
 	s->window *= 2;
 	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));
+}
+
+/* Not by nghttp2_session_consume_stream, which tells at half a window: what comes in whole frames makes the first half
+ * a bit larger, the second a bit short of it and untold, and then half a window is all that a round trip moves. */
+static void tell_window(struct h2_stream *s)
+{
+	if (s->window_untold < s->window / H2_WINDOW_TOLD_PARTS)
+		return;
+	h2_submitted(s->h2,
+	             nghttp2_submit_window_update(s->h2->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window_untold));
+	s->window_untold = 0;
 }
 
 static void consumed(struct h2_stream *s, size_t n)
@@ -360,8 +372,9 @@ static void consumed(struct h2_stream *s, size_t n)
 	if (s->closed || s->in_ended)
 		return;
 	s->window_used += (uint32_t)n;
+	s->window_untold += (uint32_t)n;
 	grow_window(s);
-	h2_submitted(s->h2, nghttp2_session_consume_stream(s->h2->session, s->id, n));
+	tell_window(s);
 	h2_wake(s->h2);
 }
 

@@ -130,8 +130,6 @@ static void give_up(struct session *s, int err)
 		lose(s, err, "");
 		return;
 	}
-	if (!s->close_err && !s->lost)
-		snprintf(s->detail, sizeof(s->detail), "the far end broke the protocol");
 	session_close(s, 400, "malformed link frame, or HTTP/2 that is none", err);
 }
 
@@ -374,7 +372,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->events = o->events;
 	s->owner = o->owner;
 	s->heartbeat_ms = o->heartbeat_ms;
-	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
+	s->budget = (struct budget){.parent = o->budget, .limit = BUDGET_TUNNEL};
 	h2.budget = &s->budget;
 	s->flush = (struct task){.run = flush, .arg = s};
 	s->cut = (struct task){.run = tell_cut, .arg = s};
@@ -529,6 +527,7 @@ void session_close(struct session *s, uint16_t code, const char *reason, int err
 	if (s->lost || s->close_err)
 		return;
 	s->close_err = err;
+	snprintf(s->detail, sizeof(s->detail), "%s", reason);
 	if (!s->carrier) {
 		lose(s, err, "");
 		return;
@@ -546,6 +545,11 @@ void session_goaway(struct session *s)
 bool session_leaving(const struct session *s)
 {
 	return s->lost || s->close_err || h2_leaving(s->h2);
+}
+
+bool session_left(const struct session *s)
+{
+	return h2_left(s->h2);
 }
 
 bool session_closing(const struct session *s)

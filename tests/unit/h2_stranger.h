@@ -52,7 +52,7 @@ static void begin(struct end *e)
 	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget};
 
 	memset(e, 0, sizeof(*e));
-	e->budget = (struct budget){NULL, BUDGET_TUNNEL, 0};
+	e->budget = (struct budget){.limit = BUDGET_TUNNEL};
 	e->goaway = e->rst = -1;
 	e->h2 = h2_new(&o, &events, e);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(e->h2);

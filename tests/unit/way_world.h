@@ -143,7 +143,7 @@ static inline struct way *way_new(bool h2, uint32_t whim, size_t room)
 	w->whim = whim;
 	w->room = room;
 	w->resolver.way = w;
-	w->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	w->budget = (struct budget){.limit = 16 * BUDGET_TUNNEL};
 	for (unsigned i = 0; i < WAY_TALKS; i++) {
 		script_init(&w->asks[i]);
 		script_init(&w->answers[i]);
