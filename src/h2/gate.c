@@ -337,7 +337,7 @@ bool h2_hasty(const struct h2 *h)
 	return h->gated && h2_calm_hasty(h);
 }
 
-size_t h2_left(const struct h2 *h)
+size_t h2_unread(const struct h2 *h)
 {
 	return h->gate.left;
 }

@@ -90,7 +90,7 @@ void h2_allow(struct h2 *h, unsigned requests);
 /** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
 bool h2_hasty(const struct h2 *h);
 /** So many bytes at the end of what the last h2_recv was given were left: they are to be given again. */
-size_t h2_left(const struct h2 *h);
+size_t h2_unread(const struct h2 *h);
 /** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
 bool h2_got_secret(const struct h2 *h);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */

@@ -91,7 +91,7 @@ static void keep(struct h2_pump *p, const uint8_t *bytes, size_t n)
 static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
 {
 	h2_pump_take(p, block, n);
-	keep(p, block + n - h2_left(p->h2), h2_left(p->h2));
+	keep(p, block + n - h2_unread(p->h2), h2_unread(p->h2));
 	if (h2_got_secret(p->h2))
 		secret_wipe(block, n);
 }

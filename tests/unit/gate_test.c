@@ -116,13 +116,13 @@ static void so_many_a_turn(void)
 		take(&e, p, cut);
 		take(&e, p + cut, all - cut);
 		CU_ASSERT_EQUAL(e.requests, 2);
-		CU_ASSERT_EQUAL(h2_left(e.h2), behind);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), behind);
 		take(&e, p + all - behind, behind);
-		CU_ASSERT_EQUAL(h2_left(e.h2), behind);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), behind);
 		h2_allow(e.h2, 2);
 		take(&e, p + all - behind, behind);
 		CU_ASSERT_EQUAL(e.requests, 3);
-		CU_ASSERT_EQUAL(h2_left(e.h2), 0);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), 0);
 		h2_free(&e.h2, ADIT_ERR_ABANDONED);
 	}
 }
