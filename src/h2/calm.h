@@ -24,8 +24,8 @@
  *  can become many is an acknowledged PING: 17 bytes. What 128 streams are answered is within it several times. */
 #define CALM_QUEUE 1024
 
-/** Resets from which on a connection's requests are paced, long before it is ended: as many as pages give up on the way.
- *  Each costs the far end of the tunnel as much as a request, and 128 at once bound nothing when they are given up. */
+/** Resets from which on a connection's requests are paced, long before it is ended: as many as pages give up on the
+ *  way. Each costs the far end of the tunnel as much as a request; 128 at once bound nothing when they are given up. */
 #define CALM_HASTY 32
 
 enum calm_kind {

@@ -1,7 +1,6 @@
 /* The connection: nghttp2's callbacks, bytes in, bytes out. */
 #include "h2/h2.h"
 
-#include <limits.h>
 #include <stdlib.h>
 
 #include "config.h"
@@ -480,8 +479,7 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->role = o->role;
 	h->tunnel = o->tunnel;
 	h->gated = h->role == H2_ANSWERING && !h->tunnel;
-	h->gate.last = -1;
-	h->gate.allowed = UINT_MAX;
+	h->gate = (struct h2_gate){.last = -1, .allowed = ~0u};
 	h->budget = o->budget;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
 	h->window = o->window ? o->window : H2_WINDOW_MIN;

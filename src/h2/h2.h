@@ -31,7 +31,7 @@
 /** The share of a stream that begins among many of a stranger's is of this, at least one quantum: 128 that are not
  *  read cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
 #define H2_SEND_STRANGER (2u * 1024 * 1024)
-/** The same of a tunnel's answers, of all its visitors: 32 streams have their full buffer, and a thousand are bounded. */
+/** The same of a tunnel's answers, of all its visitors: 32 streams have their full buffer, a thousand are bounded. */
 #define H2_SEND_TUNNEL (4u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
@@ -84,8 +84,8 @@ void h2_free(struct h2 **h, int err);
 /** Bytes from the far end. 0, ADIT_ERR_PROTO or ADIT_ERR_FLOOD (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM.
  *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
-/** Answering strangers: h2_recv looks at so many requests more and leaves what comes behind them, until the next call.
- *  Without it all are looked at. */
+/** Answering strangers: h2_recv looks at so many requests more and leaves what comes behind them, until the next
+ *  call. Without it all are looked at. */
 void h2_allow(struct h2 *h, unsigned requests);
 /** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
 bool h2_hasty(const struct h2 *h);

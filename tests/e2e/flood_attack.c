@@ -1,11 +1,11 @@
 /* For the flood tests: an attacker as a process of its own.
  *   flood_attack KEY=VALUE…
- * has `slots` connections at a time to `port`; each of them is begun every `every` ms, or when the one before is over,
- * for `last` ms in all. A connection sends the bytes of the file `first`, waits for the end of a head when `wait` is 1,
- * and sends those of the file `again` over and over: `limit` bytes in all (0: without end), in writes of `piece` bytes,
- * `gap` us apart. It is cut when GOAWAY has come (`h2`=1), anything has been answered (`answer`=1), or at its end;
- * then, or `hold` ms after the last byte, it is over. `unread`=1: it reads nothing. "@@@@@@@@" in the files becomes the
- * connection's number; `source`: how many addresses of 127.1.0.0/16 they come from.
+ * has `slots` connections at a time to `port`; each is begun every `every` ms, or when the one before is over, for
+ * `last` ms in all. A connection sends the bytes of the file `first`, waits for the end of a head when `wait` is 1,
+ * and sends those of the file `again` over and over: `limit` bytes in all (0: without end), in writes of `piece`
+ * bytes, `gap` us apart. It is cut when GOAWAY has come (`h2`=1), anything has been answered (`answer`=1), or at its end;
+ * then, or `hold` ms after the last byte, it is over. `unread`=1: it reads nothing. "@@@@@@@@" in the files becomes
+ * the connection's number; `source`: how many addresses of 127.1.0.0/16 they come from.
  * At the end it writes one line of JSON: connections begun, those that were cut, those that could not connect, bytes
  * sent and received, when the slowest and the fastest were cut (us), and the code of the last GOAWAY.
  */
@@ -291,7 +291,7 @@ int main(int argc, char **argv)
 	struct rlimit files = {65536, 65536};
 	int64_t now = now_us(), until, soon;
 	struct timespec t;
-	long i;
+	long i, spread;
 
 	for (i = 1; i < argc; i++)
 		option(argv[i]);
@@ -299,8 +299,9 @@ int main(int argc, char **argv)
 		return 2;
 	setrlimit(RLIMIT_NOFILE, &files);
 	until = now + opt.last * 1000;
+	spread = opt.every < SPREAD ? opt.every : SPREAD;
 	for (i = 0; i < opt.slots; i++) /* not all at once */
-		slots[i] = (struct slot){.fd = -1, .due = now + (opt.every < SPREAD ? opt.every : SPREAD) * 1000 * i / opt.slots};
+		slots[i] = (struct slot){.fd = -1, .due = now + spread * 1000 * i / opt.slots};
 	while ((now = now_us()) < until) {
 		soon = look(now, until);
 		t = (struct timespec){.tv_sec = soon / 1000000, .tv_nsec = soon % 1000000 * 1000};
@@ -313,8 +314,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < opt.slots; i++)
 		if (slots[i].fd >= 0)
 			end(&slots[i], now, 0);
-	printf("{\"begun\": %ld, \"cut\": %ld, \"refused\": %ld, \"sent\": %lld, \"received\": %lld, \"cut_most\": %lld, "
-	       "\"cut_least\": %lld, \"goaway\": %lld}\n", sum.begun, sum.cut, sum.refused, sum.sent, sum.received,
+	printf("{\"begun\": %ld, \"cut\": %ld, \"refused\": %ld, \"sent\": %lld, \"received\": %lld, "
+	       "\"cut_most\": %lld, \"cut_least\": %lld, \"goaway\": %lld}\n", sum.begun, sum.cut, sum.refused, sum.sent, sum.received,
 	       sum.cut_most, sum.cut ? sum.cut_least : 0, sum.goaway);
 	return 0;
 }

@@ -1,5 +1,5 @@
-"""flood_frames: what attackers send: the bytes of each flood, by name, for who sends them frame by frame and sees what
-comes of it (test_floods.py) and for who measures them (test_flood_rows.py)."""
+"""flood_frames: what attackers send: the bytes of each flood, by name, for who sends them frame by frame and sees
+what comes of it (test_floods.py) and for who measures them (test_flood_rows.py)."""
 import hpack
 
 from h2frames import (

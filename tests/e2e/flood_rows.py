@@ -170,8 +170,8 @@ class Ground:
 
 class Attack:
     """What an attacker sends: `first`, and `again` without end. Options are flood_attack.c's; `tls`: to the TLS
-    listener; `port`: to another one; `event`: bytes of one event of `again`, `requests`: each of them is one; `cut`: seconds; `after`:
-    seconds in which it begins, and the visitor is not looked at."""
+    listener; `port`: to another one; `event`: bytes of one event of `again`, `requests`: each of them is one;
+    `cut`: seconds; `after`: seconds in which it begins, and the visitor is not looked at."""
 
     def __init__(self, first, again=b"", event=1, requests=False, tls=False, port=None, cut=None, after=0.0,
                  **options):
@@ -279,7 +279,9 @@ class Row:
         total = self.total
         cut = f"{self.cut_most * 1e3:.0f} ms" if total["cut"] else "-"
         events = f"{total['sent'] / max(1, total['begun']) / self.attack.event:.0f}"
-        return (f"cut {cut} | {events} events | +{self.grown[0]:.0f} +{self.grown[1]:.0f} KiB | {under * 1e3:.2f} ms beside {beside * 1e3:.2f} | "
+        aditd, adit = self.grown
+        return (f"cut {cut} | {events} events | +{aditd:.0f} +{adit:.0f} KiB | "
+                f"{under * 1e3:.2f} ms beside {beside * 1e3:.2f} | "
                 f"{self.cpu / self.seconds * 1e3:.0f} ms/s | {self.amplified:.2f} x "
                 f"| {total['begun']} begun, {total['cut']} cut, {total['refused']} refused, goaway {self.goaway}, "
                 f"{total['sent'] / 1e6:.2f} MB")

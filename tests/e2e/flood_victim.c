@@ -1,9 +1,9 @@
-/* For the flood tests: the visitor beside an attack, as a process of its own, so that what he waits for is the programs
- * and nobody's interpreter lock.
+/* For the flood tests: the visitor beside an attack, as a process of its own, so that what he waits for is the
+ * programs and nobody's interpreter lock.
  *   flood_victim PORT HOST TARGET PACE_US
  * asks over one connection every PACE_US (0: as soon as he is answered) until his standard input ends, and writes for
- * each answer "WHEN TOOK" in microseconds of CLOCK_MONOTONIC; "error WHY" and status 1 when he is not served. While an
- * answer is late he asks nothing: one delay is one late answer.
+ * each answer "WHEN TOOK" in microseconds of CLOCK_MONOTONIC; "error WHY" and status 1 when he is not served. While
+ * an answer is late he asks nothing: one delay is one late answer.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

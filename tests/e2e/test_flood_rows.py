@@ -1,5 +1,6 @@
-"""Each flood beside one paced visitor, and what it costs: his p99 at most twice its baseline, the attacker cut within 2 s,
-at most 16 MiB of memory for an attacking connection, at most ten times the CPU of an honest visitor (flood_rows.py).
+"""Each flood beside one paced visitor, and what it costs: his p99 at most twice its baseline, the attacker cut within
+2 s, at most 16 MiB of memory for an attacking connection, at most ten times the CPU of an honest visitor
+(flood_rows.py).
 The figures of doc/threats.md are what `pytest -s` prints of these tests."""
 import ssl
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 
 from flood_frames import BLOCKS, CARRIERS, FLOODS, Script, script
-from flood_rows import CALM, CUT, WINDOW_MS, Attack, Ground, Row, check
+from flood_rows import CALM, CUT, WINDOW_MS, Attack, Ground, check
 from h2frames import INITIAL_WINDOW, setting
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, environment, free_port
 from test_link import ACK, ATTACH, DATA, PING, frame, hello

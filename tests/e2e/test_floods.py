@@ -6,13 +6,13 @@ import time
 
 import pytest
 
+from flood_frames import BLOCKS, CANCELLED, CARRIERS, FLOODS, asks
 from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, pour
-from flood_frames import BLOCKS, CARRIERS, FLOODS, CANCELLED, asks
 from h2frames import (
-    CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, PADDED, PING, PRIORITY,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, raw, setting, u32)
-from harness import DOMAIN, TOKENS, Server, Tunnels
+    CALM, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, RST_STREAM, raw, setting)
+from harness import TOKENS, Server, Tunnels
 from wire import Cut, Origin
+
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory, authority, nginx, reports):
