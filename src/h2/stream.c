@@ -188,11 +188,11 @@ static bool is_raw(const struct head *h)
 /* A stranger may have 128 streams, and read none of them; a tunnel may have as many visitors who do not. */
 static size_t send_buffer(const struct h2 *h)
 {
-	size_t share = H2_SEND_SHARED / (h->open ? h->open : 1), least = h->gated ? H2_QUANTUM : H2_SEND_BUFFER / 2;
+	size_t all = h->gated ? H2_SEND_STRANGER : H2_SEND_TUNNEL, share = all / (h->open ? h->open : 1);
 
 	if (share > H2_SEND_BUFFER)
 		return H2_SEND_BUFFER;
-	return share < least ? least : share;
+	return share < H2_QUANTUM ? H2_QUANTUM : share;
 }
 
 static void op_head(struct half *self, const struct head *h, bool bodyless)
