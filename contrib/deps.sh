@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing of the Debian packages that adit needs, and says so.
-#   sh contrib/deps.sh [build] [test] [browser]        (nothing named: build and test)
+#   sh contrib/deps.sh [build] [test] [browser] [report]        (nothing named: build and test)
 set -eu
 
 BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev libev-dev libwslay-dev
@@ -8,6 +8,7 @@ BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev
 TEST='nginx curl python3 python3-pytest python3-pytest-xdist python3-h2 python3-websockets python3-grpcio valgrind openssl
 	nghttp2-client nghttp2-server nghttp2-proxy wrk procps systemd binutils tinyproxy haproxy apache2 caddy
 	lighttpd lighttpd-mod-openssl postgresql clang libclang-rt-dev llvm gcovr'
+REPORT='python3 python3-pytest nginx haproxy curl openssl graphviz'
 BROWSER='chromium libnss3-tools python3 openssl'
 # a Node.js from elsewhere does as well, and Debian's could not stand beside it
 command -v npm >/dev/null || BROWSER="$BROWSER nodejs npm"
@@ -18,7 +19,8 @@ for set in ${*:-build test}; do
 	build) wanted="$wanted $BUILD" ;;
 	test) wanted="$wanted $TEST" ;;
 	browser) wanted="$wanted $BROWSER" ;;
-	*) echo "deps.sh: found '$set', wanted build, test or browser" >&2; exit 2 ;;
+	report) wanted="$wanted $REPORT" ;;
+	*) echo "deps.sh: found '$set', wanted build, test, browser or report" >&2; exit 2 ;;
 	esac
 done
 

@@ -22,6 +22,7 @@
 #include "doctor/doctor.h"
 #include "exchange/exchange.h"
 #include "http/page.h"
+#include "io/headroom.h"
 #include "io/notify.h"
 #include "io/tcp.h"
 #include "origin/tunnels.h"
@@ -35,11 +36,15 @@
 _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration names fits a HELLO");
 /** Twice that with the file before it: weeks of a flapping link. */
 #define TRACE_MAX_BYTES (64u << 20)
+/** Between two records that descriptors are lacking. */
+#define STARVED_MS 10000
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
 /** At the least: what the server sent before it read our GOAWAY has to arrive. */
 #define DRAIN_LEAST_MS 250
+/** Retry-After of what is refused for want of memory: it is looked ten times a second whether there is some again. */
+#define MEMORY_RETRY_S 1
 /** One line on the terminal; longer ones are cut. */
 #define LINE_LEN 1024
 
@@ -65,9 +70,11 @@ struct client {
 	struct tls_keylog *keylog;
 	struct resolver *resolver;
 	struct guesses *guesses;
+	struct headroom headroom;
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
+	uint64_t starved_ms; /* when it was last told that descriptors are lacking */
 	struct notify_watchdog watchdog;
 	bool leaving;
 	bool terminal; /* somebody watches standard output: lines for people */
@@ -115,14 +122,30 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 {
 	struct work *w = arg;
 	struct tunnels_way way = {NULL, NULL, 0};
-	struct half *half = tunnels_route(w->tunnels, h, &way, err);
+	struct half *half = NULL;
 
+	*err = ADIT_ERR_MEMORY;
+	if (headroom_begin(&w->client->headroom))
+		half = tunnels_route(w->tunnels, h, &way, err);
+	else
+		way.wait_s = MEMORY_RETRY_S;
 	if (way.name)
 		exchange_name(x, way.name);
 	if (way.origin)
 		exchange_detail(x, way.origin);
 	exchange_retry_after(x, way.wait_s);
 	return half;
+}
+
+/* Once, not for each request. */
+static void tell_starved(struct client *c)
+{
+	uint64_t now = loop_ms(c->loop);
+
+	if (c->starved_ms && now - c->starved_ms < STARVED_MS)
+		return;
+	c->starved_ms = now;
+	log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(ADIT_ERR_DESCRIPTORS)));
 }
 
 static void exchange_done(void *arg, const struct exchange_report *r)
@@ -132,6 +155,8 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0;
 	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
+	if (r->err == ADIT_ERR_DESCRIPTORS)
+		tell_starved(c);
 	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
 	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
 	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method),
@@ -145,12 +170,24 @@ static const struct exchange_events exchange_events = {route, exchange_done};
 static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
 	const struct work *w = owner;
-	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, loop_pool(w->client->loop)};
+	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL,
+	                                   loop_pool(w->client->loop)};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
 	if (x)
 		/* the head belongs to the stream, which has no more use for it */
 		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
+}
+
+static void on_memory(void *owner, enum headroom_level level)
+{
+	((struct client *)owner)->budget.state = budget_state_of(level);
+}
+
+static void set_memory(struct client *c, uint64_t most)
+{
+	headroom_set(&c->headroom, most);
+	c->budget.limit = headroom_windows(&c->headroom);
 }
 
 /* ---- one configuration at work */
@@ -253,6 +290,8 @@ static void on_published(void *owner, const struct wire_welcome *welcome, const 
 	}
 	if (c->next == w) {
 		c->next = NULL;
+		if (w->conf->max_memory != c->now->conf->max_memory)
+			set_memory(c, w->conf->max_memory);
 		retire(c, c->now);
 		c->now = w;
 		log_event(events_of(c), LOG_LEVEL_INFO, "reloaded", KV_U64("tunnels", w->conf->tunnel_count));
@@ -525,6 +564,7 @@ static void tear_down(struct client *c)
 	notify_watchdog_stop(&c->watchdog);
 	resolver_free(&c->resolver);
 	guesses_free(&c->guesses);
+	headroom_stop(&c->headroom);
 	loop_settle(c->loop);
 	loop_free(&c->loop);
 	tls_keylog_free(&c->keylog);
@@ -566,7 +606,8 @@ static int run(struct client *c, struct conf_client **conf)
 
 	if (*(*conf)->warning)
 		log_event(c->log, LOG_LEVEL_WARN, "warning", KV_Z("text", (*conf)->warning));
-	c->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	headroom_init(&c->headroom, c->loop, &(struct headroom_options){.log = c->log, .changed = on_memory, .owner = c});
+	set_memory(c, (*conf)->max_memory);
 	timer_init(&c->drain, c->loop, on_drain, c);
 	c->resolver = resolver_new(c->loop);
 	c->guesses = guesses_new(loop_ms(c->loop));
@@ -614,6 +655,7 @@ int main(int argc, char **argv)
 		return code;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	c.loop = loop_new();
 	if (c.loop && open_logs(&c, conf) == 0)

@@ -8,7 +8,7 @@
  *
  *   io/        descriptors, libev, OpenSSL: everything else moves bytes through its streams
  *     loop       turns, timers, tasks, signals             stream     the byte-stream contract
- *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams
+ *     listener   accepts: TCP, Unix, TLS, PROXY header      tcp, tls   streams; headroom: memory for more?
  *     proxyproto the PROXY header                           dial       resolve, connect, proxy, TLS
  *     handed     sockets opened by others                   takeover   of the aditd that runs; notify tells systemd
  *     resolver   names to addresses (c-ares)                race       the first of them that answers
@@ -61,6 +61,7 @@
 #include "edge/dev.h"
 #include "edge/drain.h"
 #include "edge/edge.h"
+#include "io/headroom.h"
 #include "io/listener.h"
 #include "io/notify.h"
 #include "io/takeover.h"
@@ -84,6 +85,7 @@ struct server {
 	struct conf_server *conf;
 	struct log *log, *access, *trace;
 	struct tls_keylog *keylog;
+	struct headroom headroom;
 	struct budget budget;
 	struct registry *registry;
 	struct ports *ports;
@@ -231,10 +233,23 @@ static void on_full(void *owner, bool full)
 	struct server *s = owner;
 
 	s->full = full;
-	log_event(s->log, LOG_LEVEL_WARN, full ? "visitors.full" : "visitors.room", KV_U64("visitors", edge_visitors(s->edge)));
 	for (size_t i = 0; i < s->entrance_count; i++)
 		listener_pause(s->entrances[i].listener, full);
 	ports_pause(s->ports, full);
+}
+
+static void on_memory(void *owner, enum headroom_level level)
+{
+	struct server *s = owner;
+
+	s->budget.state = budget_state_of(level);
+	edge_press(s->edge, level);
+}
+
+static void set_memory(struct server *s, uint64_t most)
+{
+	headroom_set(&s->headroom, most);
+	s->budget.limit = headroom_windows(&s->headroom);
 }
 
 static void on_port_connection(void *owner, struct stream *stream, const char *name)
@@ -303,6 +318,8 @@ static void reload(struct server *s)
 	ports_set_conf(s->ports, fresh);
 	acceptor_set_conf(s->acceptor, fresh, s->published);
 	edge_set_conf(s->edge, fresh);
+	if (fresh->max_memory != old->max_memory)
+		set_memory(s, fresh->max_memory);
 	conf_server_free(&old);
 	log_event(s->log, LOG_LEVEL_INFO, "reloaded", KV_U64("tokens", fresh->token_count),
 	          KV_U64("listeners", fresh->listen_count));
@@ -503,14 +520,14 @@ static int build(struct server *s)
 	};
 	struct edge_options e = {
 		.conf = c, .log = s->log, .access = s->access, .trace = s->trace, .budget = &s->budget,
-		.full = on_full, .empty = on_empty, .owner = s,
+		.headroom = &s->headroom, .full = on_full, .empty = on_empty, .owner = s, .descriptors = tcp_descriptors(),
 	};
-
 	const struct ports_options p = {
 		.conf = c, .log = s->log, .accepted = on_port_connection, .starved = on_port_starved, .owner = s,
 	};
 
-	s->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
+	headroom_init(&s->headroom, s->loop, &(struct headroom_options){.log = s->log, .changed = on_memory, .owner = s});
+	set_memory(s, c->max_memory);
 	s->registry = registry_new();
 	a.registry = e.registry = s->registry;
 	a.ports = s->ports = s->registry ? ports_new(s->loop, &p) : NULL;
@@ -550,6 +567,7 @@ static void tear_down(struct server *s)
 	acceptor_free(&s->acceptor);
 	ports_free(&s->ports);
 	loop_settle(s->loop);
+	headroom_stop(&s->headroom);
 	registry_free(&s->registry);
 	drain_stop(&s->drain);
 	notify_watchdog_stop(&s->watchdog);
@@ -617,6 +635,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {

@@ -104,7 +104,7 @@ struct outer *outer_new(struct loop *l, struct stream *s, const struct outer_eve
 	o->loop = l;
 	o->events = events;
 	o->owner = owner;
-	o->budget = (struct budget){NULL, OUTER_BUDGET, 0};
+	o->budget = (struct budget){.limit = OUTER_BUDGET};
 	opt.budget = &o->budget;
 	opt.pool = loop_pool(l);
 	o->tell = (struct task){.run = tell_gone, .arg = o};

@@ -85,6 +85,7 @@ struct conf_server {
 	unsigned drain_seconds;     /* 30, 0..3600 */
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned max_visitors;      /* 10000: visitor connections at once */
+	uint64_t max_memory;        /* 0 = a share of what the system gives */
 	struct conf_user user;
 	enum conf_sandbox sandbox;
 	bool take_over;       /* the sockets of the aditd that listens on `admin`, which is unix: then */
@@ -163,6 +164,7 @@ struct conf_client {
 	char *state_dir;      /* of the client key and the carriers that worked: $XDG_STATE_HOME/adit, ~/.local/state/adit; NULL = kept nowhere */
 	enum log_format log_format;
 	enum log_level log_level;
+	uint64_t max_memory;        /* as a server's */
 	unsigned heartbeat_seconds; /* 30, 1..3600 */
 	unsigned climb_ms;          /* 300000, 100..3600000: session/climb.h */
 	unsigned poll_hold_ms;      /* 20000, 0..20000 */

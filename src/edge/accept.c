@@ -148,7 +148,9 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", t->link_id),
 	          KV_Z("carrier", t->carrier), KV_U64("silent_ms", loop_ms(t->acceptor->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(t->session)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("pings", link_pings_waiting(link)),
+	          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+	          KV_U64("requests", session_open(t->session)));
 }
 
 static void session_idle(void *owner)
@@ -157,8 +159,10 @@ static void session_idle(void *owner)
 
 	if (t->acceptor->finishing)
 		session_close(t->session, 503, "the tunnel server is shutting down", ADIT_ERR_SHUTDOWN);
-	else if (session_leaving(t->session)) /* its streams are used up, or adit is leaving */
-		session_close(t->session, 503, "this session takes no more requests", ADIT_ERR_LINK_LOST);
+	else if (session_left(t->session))
+		session_close(t->session, 503, "adit has said that it is leaving", ADIT_ERR_SHUTDOWN);
+	else if (session_leaving(t->session))
+		session_close(t->session, 503, "the session's streams are used up", ADIT_ERR_LIMIT);
 }
 
 const struct session_events acceptor_session_events = {
@@ -174,6 +178,11 @@ struct tunnel *acceptor_link(const struct acceptor *a, const char *link_id)
 			return t;
 	}
 	return NULL;
+}
+
+bool acceptor_knows(const struct acceptor *a, const char *link_id)
+{
+	return acceptor_link(a, link_id) != NULL;
 }
 
 const struct conf_token *acceptor_token(const struct acceptor *a, const uint8_t hash[SHA256_LEN])

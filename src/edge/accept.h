@@ -58,6 +58,9 @@ void acceptor_set_conf(struct acceptor *a, const struct conf_server *conf, const
 /** May this token have one more carrier for that link now? */
 bool acceptor_has_room(const struct acceptor *a, const struct conf_token *t, const char *link_id);
 
+/** Does a link live under that id? */
+bool acceptor_knows(const struct acceptor *a, const char *link_id);
+
 /** A carrier whose request was authenticated as `token`. Takes over the stream; empties `lead` and `rest`, which must have
  *  been empty: nobody sends before the 101. `carrier`: what it is, for logs; a static string. */
 void acceptor_take(struct acceptor *a, struct stream *s, struct buf *lead, struct buf *rest, const char *link_id,

@@ -2,8 +2,9 @@
  * addressed to the tunnel's own endpoints to accept.
  * Layer edge.
  * Invariants: a request is routed by its host only, a connection to a published port by that; under a tunnel's name every path belongs to its origin; without a
- * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, the one that has been without a
- * request for longest goes, and only when none is without, nobody else comes in.
+ * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, or as many as there are descriptors
+ * for, the one that has been without a request for longest goes; when none is without, a few more come in, who are
+ * answered 503 unless they ask for a tunnel's endpoints: visitors lock no owner out.
  */
 #ifndef ADIT_EDGE_EDGE_H
 #define ADIT_EDGE_EDGE_H
@@ -13,6 +14,7 @@
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
 #include "edge/registry.h"
+#include "io/headroom.h"
 #include "io/stream.h"
 
 struct edge;
@@ -23,7 +25,9 @@ struct edge_options {
 	const struct conf_server *conf;
 	struct log *log, *access, *trace;
 	struct budget *budget;          /* the process's, for HTTP/2 visitors' windows */
-	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
+	struct headroom *headroom;      /* the process's; NULL = memory without bound */
+	unsigned descriptors;           /* that the process may have */
+	/* There is no room for one more connection, or there is again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);
 	/* Draining, and the last visitor has gone; may be NULL. */
 	void (*empty)(void *owner);
@@ -43,6 +47,10 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name);
 
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
+
+/** At each look while there is little memory, and when there is enough again: connections without a request make room;
+ *  at HEADROOM_NONE nobody else comes in. */
+void edge_press(struct edge *e, enum headroom_level level);
 
 /** One more step of a drain, see edge/drain.h: at first nobody is cut, all are told that their connections end.
  *  Those with requests of live poll carriers are told nothing before EDGE_DRAIN_ALL, when there is no link any

@@ -54,6 +54,15 @@ static void answer(const struct endpoint *e, const struct visit *v, int status, 
 	answer_with(e, v, status, text, retry_after ? "retry-after" : NULL, retry_after);
 }
 
+/* A link that lives may have its new carrier: that is running work. Answers when there is no memory. */
+static bool has_memory(const struct endpoint *e, const struct visit *v, const struct arrival *a)
+{
+	if (acceptor_knows(e->acceptor, a->link_id) || headroom_begin(e->headroom))
+		return true;
+	answer(e, v, 503, "what runs on the tunnel server needs its memory", "1");
+	return false;
+}
+
 /* ---- an HTTP/1.1 connection becomes a carrier */
 
 /* The 101 must leave before anything is framed behind it. A fresh connection takes it; one that does not is given up. */
@@ -218,7 +227,7 @@ static void serve_polls(struct endpoint *e, const struct visit *v, const struct 
 		answer(e, v, 503, "the tunnel server is shutting down", "1");
 	else if (!acceptor_has_room(e->acceptor, t, a->link_id))
 		answer(e, v, 429, "this token has too many links", "5");
-	else
+	else if (has_memory(e, v, a))
 		open_polls(e, v, a);
 }
 
@@ -229,7 +238,8 @@ static void refuse_probe(const struct endpoint *e, const struct visit *v, int st
 	answer(e, v, status, status == 429 ? "this token has too many probes" : "there are too many probes", "5");
 }
 
-static void serve_probe(struct endpoint *e, const struct visit *v, const struct head *h, const struct conf_token *t)
+static void serve_probe(struct endpoint *e, const struct visit *v, const struct head *h, const struct conf_token *t,
+                        const struct arrival *a)
 {
 	struct str method = head_get(h, HEAD_METHOD);
 	bool get = str_eq(method, STR("GET")), post = str_eq(method, STR("POST"));
@@ -239,6 +249,8 @@ static void serve_probe(struct endpoint *e, const struct visit *v, const struct 
 		answer(e, v, 405, "probes are GETs and POSTs", NULL);
 	else if (full)
 		refuse_probe(e, v, full);
+	else if (!has_memory(e, v, a))
+		return;
 	else if (get)
 		probe_answer_pieces(&e->probes, v->asking, t->sha256);
 	else
@@ -256,7 +268,7 @@ static bool has_room(const struct endpoint *e, const struct visit *v, const stru
 	else if (!a->probes && !acceptor_has_room(e->acceptor, t, a->link_id))
 		answer(e, v, 429, "this token has too many links", "5");
 	else
-		return true;
+		return has_memory(e, v, a);
 	return false;
 }
 
@@ -287,13 +299,15 @@ void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const
 	probe_table_init(&e->probes, l);
 }
 
-/* Judges the bearer token, and leaves nothing of it in memory. `*guess`: it is a wrong one, and not none. */
-static const struct conf_token *take_token(const struct endpoint *e, const struct visit *v, struct head *h, bool *guess)
+/* Judges the bearer token, and leaves nothing of it in memory. `*guess`: it is a wrong one, and not none. `*err`: it
+ * could not be judged, which is no refusal: that would be final. */
+static const struct conf_token *take_token(const struct endpoint *e, const struct visit *v, struct head *h, bool *guess,
+                                           int *err)
 {
 	const struct str bearer = carrier_bearer(h);
-	const struct conf_token *t = auth_token(e->conf, bearer);
+	const struct conf_token *t = auth_token(e->conf, bearer, err);
 
-	*guess = !t && bearer.n;
+	*guess = !t && bearer.n && !*err;
 	fields_forget(&h->fields, STR("authorization"));
 	tls_hide(v->stream, true); /* the next poll brings it again */
 	if (v->h1)
@@ -305,7 +319,8 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 {
 	struct arrival a = {.acceptor = e->acceptor};
 	bool guess;
-	const struct conf_token *t = take_token(e, v, h, &guess);
+	int err;
+	const struct conf_token *t = take_token(e, v, h, &guess, &err);
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
 	char misfit[CARRIER_DETAIL_MAX + 1];
 
@@ -316,7 +331,9 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		a.kind = str_eq_nocase(protocol, STR("websocket")) ? CARRIER_WS : CARRIER_DIRECT;
 		a.probes = &e->probes;
 	}
-	if (!t) {
+	if (err) {
+		answer(e, v, 503, err_text(err), "1");
+	} else if (!t) {
 		refuse_stranger(e, v, h, guess);
 	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
 		answer(e, v, 426, misfit, NULL);
@@ -325,7 +342,7 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 	} else if (a.kind == CARRIER_POLL || a.kind == CARRIER_RELAY) {
 		serve_polls(e, v, h, t, &a);
 	} else if (a.kind == CARRIER_PROBE) {
-		serve_probe(e, v, h, t);
+		serve_probe(e, v, h, t, &a);
 	} else if (a.kind == CARRIER_DIRECT && !v->h1) {
 		answer(e, v, 426, "this endpoint wants HTTP/1.1 all the way; an ingress has made it HTTP/2", NULL);
 	} else if (a.kind == CARRIER_DIRECT && !str_eq_nocase(protocol, STR("adit"))) {

@@ -13,6 +13,7 @@
 #include "edge/accept.h"
 #include "edge/edge_h1.h"
 #include "edge/edge_h2.h"
+#include "io/headroom.h"
 
 /** One request, whatever version it came in. */
 struct visit {
@@ -20,6 +21,8 @@ struct visit {
 	const struct stream *stream; /* of its connection: who asks, and whether by TLS */
 	struct edge_h1 *h1;          /* its connection when it is HTTP/1.1, else NULL */
 	struct edge_h2 *h2;          /* and when it is HTTP/2 */
+	bool reserve;                /* it has come into what is kept for tunnels' owners */
+	struct places *places;       /* of its connection, for requests to tunnels; NULL: one connection, one request */
 };
 
 struct endpoint {
@@ -28,6 +31,7 @@ struct endpoint {
 	const struct conf_server *conf;
 	struct guesses *guesses;
 	struct log *log;
+	struct headroom *headroom; /* the process's; NULL = memory without bound */
 	bool draining;
 	struct poll_table polls;
 	struct probe_table probes;

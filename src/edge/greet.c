@@ -14,6 +14,7 @@ struct greeting {
 	struct list node;
 	struct stream *stream;
 	struct timer timer;
+	uint64_t since_ms;
 	struct buf first;
 	greet_fn *fn;
 	greet_gone_fn *gone;
@@ -98,6 +99,7 @@ int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *g
 	if (!g)
 		return ADIT_ERR_NOMEM;
 	g->stream = s;
+	g->since_ms = loop_ms(s->loop);
 	g->fn = fn;
 	g->gone = gone;
 	g->arg = arg;
@@ -110,11 +112,13 @@ int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *g
 	return 0;
 }
 
-bool greet_evict(struct list *waiting)
+bool greet_evict(struct list *waiting, uint64_t before)
 {
-	if (list_empty(waiting))
+	struct greeting *g = container_of(waiting->next, struct greeting, node);
+
+	if (list_empty(waiting) || g->since_ms >= before)
 		return false;
-	drop(container_of(waiting->next, struct greeting, node));
+	drop(g);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/places.h"
 #include "h2/calm.h"
 #include "h2/gate.h"
 #include "h2/h2.h"
@@ -15,6 +16,8 @@
 
 /** Taken for the round trip while it is not known: windows grow on streams that bring 640 kB/s and more. */
 #define H2_SRTT_UNKNOWN_US 50000
+/** A window is told to be open again when this part of it was taken: so much of it is lost to the round trip. */
+#define H2_WINDOW_TOLD_PARTS 4
 /** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
 #define H2_PSEUDO_MAX 8
 /** What a field counts besides its text, RFC 9113 section 6.5.2. */
@@ -39,7 +42,12 @@ struct h2 {
 	struct sched sched;
 	struct list streams;
 	struct list dead;    /* to be freed when no op of theirs can be running */
-	unsigned open, opened;
+	struct list leaving; /* reset by us and buried; the far end has not said yet that it knows: they keep their places */
+	unsigned open, opened, leaving_count;
+	int32_t arriving;    /* the stream whose request's field block has begun and not ended, 0 = none */
+	uint64_t given;      /* bytes that h2_pull has brought, and how many of them the far end is known to have */
+	uint64_t arrived;
+	bool reset_got;      /* by the far end, since that was last asked */
 	bool goaway_sent, goaway_got;
 	bool gone;           /* the far end is: see h2_cut */
 	bool idle_due;       /* the last stream has ended, the owner is to be told */
@@ -82,6 +90,7 @@ struct h2_stream {
 	struct head head;    /* of the block that is arriving */
 	bool head_bad;       /* too large, or out of memory */
 	int refused;         /* answering: why the request's head is refused, 0 = it is not */
+	unsigned interim;    /* 1xx heads so far */
 	bool got_final;      /* the request's or the final response's head has been told */
 	struct buf in;       /* body that the peer has no credit for yet */
 	size_t credit;       /* body bytes the peer takes now */
@@ -95,9 +104,12 @@ struct h2_stream {
 	uint32_t close_code;
 	bool buried;         /* among the dead */
 	bool telling;        /* in the middle of tell_buffered */
+	uint64_t gone_at;    /* our RST_STREAM ends at this byte of what we gave; 0: there is none that counts */
+	struct places *places; /* of who asked: it takes one of them up */
 	/* window */
 	uint32_t window;
 	uint32_t window_used;    /* delivered since window_since */
+	uint32_t window_untold;  /* delivered, and not yet told to the far end */
 	uint64_t window_since;
 	/* patience */
 	uint64_t in_total;       /* body bytes that have come */
@@ -118,6 +130,8 @@ static inline void h2_submitted(struct h2 *h, int rv)
 struct h2_stream *h2_stream_new(struct h2 *h);
 /** Moves it to the dead, unlinked. */
 void h2_stream_bury(struct h2_stream *s);
+/** The far end has let go of it. */
+void h2_stream_leave(struct h2_stream *s);
 void h2_stream_free(struct h2_stream *s);
 /** Body bytes, a finished header block, the end, as they arrive. */
 void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n);
@@ -144,9 +158,11 @@ static inline void h2_wake(struct h2 *h)
 	h->events->wake(h->owner);
 }
 
-/* h2_memory.c */
+/* h2_setup.c */
 /** For the session of `h`, which outlives it. */
 nghttp2_mem h2_memory(struct h2 *h);
+/** 0 or ADIT_ERR_NOMEM. */
+int h2_submit_settings(struct h2 *h);
 
 /* heads.c */
 /** Name-value pairs of a head for nghttp2, which does not copy them: all texts must live until the frame is sent.

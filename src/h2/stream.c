@@ -71,11 +71,36 @@ void h2_stream_bury(struct h2_stream *s)
 	s->buried = true;
 	budget_give(s->h2->budget, s->window);
 	sched_remove(&s->turn);
-	list_remove(&s->node);
-	list_append(&s->h2->dead, &s->node);
+	if (s->id == s->h2->arriving)
+		s->h2->arriving = 0;
+	if (s->gone_at > s->h2->arrived) {
+		list_remove(&s->node);
+		list_append(&s->h2->leaving, &s->node);
+		s->h2->leaving_count++;
+	} else {
+		h2_stream_leave(s);
+	}
 	if (--s->h2->open == 0)
 		s->h2->idle_due = true;
 	h2_wake(s->h2);
+}
+
+void h2_stream_leave(struct h2_stream *s)
+{
+	list_remove(&s->node);
+	list_append(&s->h2->dead, &s->node);
+	if (s->places)
+		s->places->taken--;
+	places_unref(&s->places);
+}
+
+void h2_stream_place(struct half *stream, struct places *p)
+{
+	struct h2_stream *s = stream_of(stream);
+
+	s->places = places_ref(p);
+	if (p)
+		p->taken++;
 }
 
 void h2_stream_free(struct h2_stream *s)
@@ -210,12 +235,12 @@ static bool is_raw(const struct head *h)
 	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 }
 
-/* A stranger may have 128 streams, and read none of them. */
+/* A stranger may have 128 streams, and read none of them; a tunnel may have as many visitors who do not. */
 static size_t send_buffer(const struct h2 *h)
 {
-	size_t share = H2_SEND_STRANGER / (h->open ? h->open : 1);
+	size_t all = h->gated ? H2_SEND_STRANGER : H2_SEND_TUNNEL, share = all / (h->open ? h->open : 1);
 
-	if (!h->gated || share > H2_SEND_BUFFER)
+	if (share > H2_SEND_BUFFER)
 		return H2_SEND_BUFFER;
 	return share < H2_QUANTUM ? H2_QUANTUM : share;
 }
@@ -399,23 +424,35 @@ void h2_stream_chosen(struct h2_stream *s)
 
 /* ---- receiving: what the far end says */
 
-/* A full window used up within two round trips: the window is what holds the stream back. */
+/* Half a window used up within one and a half round trips: the window is what holds the stream back. Half, because in
+ * the round trip after a growth no more can come than the former window. */
 static void grow_window(struct h2_stream *s)
 {
 	struct h2 *h = s->h2;
 	uint64_t took = h->now_us - s->window_since;
 	uint32_t srtt_us = h->srtt_us ? h->srtt_us : H2_SRTT_UNKNOWN_US;
 
-	if (s->window_used < s->window)
+	if (s->window_used < s->window / 2)
 		return;
 	s->window_used = 0;
 	s->window_since = h->now_us;
-	if (took >= 2ull * srtt_us || s->window >= H2_WINDOW_MAX)
+	if (2 * took >= 3ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
-	if (!budget_take(h->budget, s->window))
+	if (!budget_has_more(h->budget) || !budget_take(h->budget, s->window))
 		return;
 	s->window *= 2;
 	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));
+}
+
+/* Not by nghttp2_session_consume_stream, which tells at half a window: what comes in whole frames makes the first half
+ * a bit larger, the second a bit short of it and untold, and then half a window is all that a round trip moves. */
+static void tell_window(struct h2_stream *s)
+{
+	if (s->window_untold < s->window / H2_WINDOW_TOLD_PARTS)
+		return;
+	h2_submitted(s->h2,
+	             nghttp2_submit_window_update(s->h2->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window_untold));
+	s->window_untold = 0;
 }
 
 static void consumed(struct h2_stream *s, size_t n)
@@ -423,8 +460,9 @@ static void consumed(struct h2_stream *s, size_t n)
 	if (s->closed || s->in_ended)
 		return;
 	s->window_used += (uint32_t)n;
+	s->window_untold += (uint32_t)n;
 	grow_window(s);
-	h2_submitted(s->h2, nghttp2_session_consume_stream(s->h2->session, s->id, n));
+	tell_window(s);
 	h2_wake(s->h2);
 }
 
@@ -542,6 +580,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 			return;
 		}
 		s->got_final = h->status == 101 || h->status >= 200;
+		if (!s->got_final && ++s->interim > HTTP_INTERIM_MAX) {
+			h2_stream_fail(s, ADIT_ERR_PROTO);
+			return;
+		}
 		accepted = h->status == 101 && !s->raw;
 		half_head(&s->half, h, end);
 		if (accepted && !s->closed)
@@ -558,8 +600,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 		return;
 	}
 	s->h2->events->request(s->h2->owner, s, h, end);
-	if (!s->half.peer && !s->out_started && !s->out_done)
+	if (!s->half.peer && !s->out_started && !s->out_done) {
+		h2_calm_refuse(s->h2);
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
+	}
 }
 
 void h2_stream_end(struct h2_stream *s)

@@ -130,8 +130,6 @@ static void give_up(struct session *s, int err)
 		lose(s, err, "");
 		return;
 	}
-	if (!s->close_err && !s->lost)
-		snprintf(s->detail, sizeof(s->detail), "the far end broke the protocol");
 	session_close(s, 400, "malformed link frame, or HTTP/2 that is none", err);
 }
 
@@ -223,6 +221,14 @@ static void set_suspect(struct session *s, bool suspect)
 		s->events->suspect(s->owner, suspect);
 }
 
+/* What was acked has arrived; and that a reset has come is said at once, for its place is free only then. */
+static void note_arrived(struct session *s)
+{
+	h2_arrived(s->h2, link_acked(s->link));
+	if (h2_was_reset(s->h2))
+		link_ack(s->link);
+}
+
 static void on_readable(void *owner)
 {
 	struct session *s = owner;
@@ -252,6 +258,7 @@ static void on_readable(void *owner)
 			give_up(s, err);
 	}
 	loop_return(s->loop, block);
+	note_arrived(s);
 	if (done && s->suspect)
 		set_suspect(s, false);
 	if (s->carrier)
@@ -374,7 +381,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->events = o->events;
 	s->owner = o->owner;
 	s->heartbeat_ms = o->heartbeat_ms;
-	s->budget = (struct budget){o->budget, BUDGET_TUNNEL, 0};
+	s->budget = (struct budget){.parent = o->budget, .limit = BUDGET_TUNNEL};
 	h2.budget = &s->budget;
 	h2.pool = loop_pool(l);
 	s->flush = (struct task){.run = flush, .arg = s};
@@ -439,6 +446,7 @@ int session_attach(struct session *s, struct stream *carrier, uint64_t peer_rx, 
 	stream_on_leaving(carrier, on_leaving);
 	stream_pause(carrier, false);
 	feed_rest(s, rest);
+	note_arrived(s);
 	if (s->carrier && stream_leaving(s->carrier))
 		on_leaving(s);
 	if (s->carrier)
@@ -530,6 +538,7 @@ void session_close(struct session *s, uint16_t code, const char *reason, int err
 	if (s->lost || s->close_err)
 		return;
 	s->close_err = err;
+	snprintf(s->detail, sizeof(s->detail), "%s", reason);
 	if (!s->carrier) {
 		lose(s, err, "");
 		return;
@@ -547,6 +556,11 @@ void session_goaway(struct session *s)
 bool session_leaving(const struct session *s)
 {
 	return s->lost || s->close_err || h2_leaving(s->h2);
+}
+
+bool session_left(const struct session *s)
+{
+	return h2_left(s->h2);
 }
 
 bool session_closing(const struct session *s)

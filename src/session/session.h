@@ -91,13 +91,16 @@ const char *session_peer(const struct session *s);
 struct half *session_ask(struct session *s, int *err);
 /** Sends a control frame. */
 int session_control(struct session *s, enum frame_type type, const void *p, size_t n);
-/** Says CLOSE, and ends the carrier once that has been sent or after a second: `lost` comes then, with `err`. */
+/** Says CLOSE, and ends the carrier once that has been sent or after a second: `lost` comes then, with `err`, and with
+ *  what was said as its detail. */
 void session_close(struct session *s, uint16_t code, const char *reason, int err);
 /** GOAWAY: no new requests, those that run go on. */
 void session_goaway(struct session *s);
 
 /** It takes no new requests, and never will again. */
 bool session_leaving(const struct session *s);
+/** That is so because the far end has sent GOAWAY. */
+bool session_left(const struct session *s);
 /** CLOSE has been said, or it is over. */
 bool session_closing(const struct session *s);
 /** Requests in flight. */

@@ -323,14 +323,14 @@ def adit_http(server, folder, origin, *flags, who="alice", token=None, name="adi
 class Tunnels:
     """adit with a config file of several tunnels: {name: origin address or a dict with more keys}."""
 
-    def __init__(self, server, folder, tunnels, who="alice"):
+    def __init__(self, server, folder, tunnels, who="alice", wrap=(), **config):
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.server = folder, server
+        self.folder, self.server, self.config = folder, server, config
         self.file, self.token_file = folder / "adit.yaml", folder / "token"
         self.token_file.write_text(TOKENS[who] + "\n")
         self.token_file.chmod(0o600)
         self.write(tunnels)
-        self.program = Program([ADIT, "start", "-c", self.file], folder, "adit")
+        self.program = Program([*wrap, ADIT, "start", "-c", self.file], folder, "adit")
         for name in tunnels:
             self.program.wait_event("published", name=name)
 
@@ -339,7 +339,7 @@ class Tunnels:
         self.file.write_text(json.dumps({
             "server": f"https://127.0.0.1:{self.server.tls_port}", "server_name": DOMAIN,
             "ca": str(self.server.authority.ca), "token_file": "token", "state_dir": str(self.folder / "state"),
-            "log_format": "json", "tunnels": entries}, indent=1))
+            "log_format": "json", "tunnels": entries, **self.config}, indent=1))
 
 
 class World:

@@ -249,6 +249,7 @@ def test_client_terminate_drains(own):
         adit.signal(signal.SIGTERM)
         assert visitor.reader.exactly(4) == b"best"
     assert adit.wait() == 0
+    server.program.wait_event("link.down", reason="shutting down", detail="adit has said that it is leaving")
 
 
 def test_config_file_as_people_write_it(own):

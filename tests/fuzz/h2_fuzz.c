@@ -257,7 +257,7 @@ static void begin(struct play *x, uint8_t choices)
 
 	x->asking = choices & 1;
 	o.role = x->asking ? H2_ASKING : H2_ANSWERING;
-	x->budget = (struct budget){NULL, BUDGET, 0};
+	x->budget = (struct budget){.limit = BUDGET};
 	x->skip = x->asking ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
 	x->h2 = h2_new(&o, &events, x);
 	REQUIRE(x->h2 != NULL);

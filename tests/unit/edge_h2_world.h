@@ -228,8 +228,8 @@ static inline struct world *begin(void)
 	w->loop = loop_new();
 	w->pipe = pipe_new(w->loop, SIZE_MAX);
 	w->visitor = &w->pipe->end[1].base;
-	w->budget = (struct budget){NULL, BUDGET_PROCESS, 0};
-	w->edge = edge_h2_new(w->loop, &w->pipe->end[0].base, NULL, &w->budget, &events, w);
+	w->budget = (struct budget){.limit = 16 * BUDGET_TUNNEL};
+	w->edge = edge_h2_new(w->loop, &w->pipe->end[0].base, NULL, false, &w->budget, &events, w);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w->edge);
 	say(w, PREFACE, sizeof(PREFACE) - 1);
 	frame(w, SETTINGS, 0, 0, NULL, 0);

@@ -1,6 +1,8 @@
 /* h2: windows, budgets, credit, and whose turn it is. */
 #include "h2_pair.h"
 
+#define MANY 100
+
 /* Another request of `visitor`, answered by the pair's next script with a head and as much body as is taken. */
 static void download(struct h2_pair *p, struct half_script *visitor, size_t n)
 {
@@ -46,6 +48,31 @@ static void stalled_visitors(void)
 	}
 	pair_run(&p);
 	for (int i = 0; i < 4; i++)
+		CU_ASSERT_TRUE(visitors[i].ended && visitors[i].got == origins[i].sent && !visitors[i].wrong);
+	pair_over(&p);
+}
+
+/* A hundred of them: each has a window's worth on its way, and the later ones less ahead of it. */
+static void many_stalled_visitors(void)
+{
+	struct half_script visitors[MANY], origins[MANY];
+	struct h2_pair p;
+	size_t ahead;
+
+	pair_init(&p, origins, MANY);
+	for (int i = 0; i < MANY; i++) {
+		download(&p, &visitors[i], 10000000);
+		CU_ASSERT_EQUAL(visitors[i].got, 0);
+		CU_ASSERT_TRUE(origins[i].sent >= H2_WINDOW_MIN + H2_SEND_TUNNEL / MANY);
+	}
+	ahead = origins[MANY - 1].sent - H2_WINDOW_MIN;
+	CU_ASSERT_TRUE(ahead <= H2_SEND_TUNNEL / MANY + H2_QUANTUM);
+	for (int i = 0; i < MANY; i++) {
+		script_grant(&visitors[i], 1000000);
+		half_end(&origins[i].half, NULL);
+	}
+	pair_run(&p);
+	for (int i = 0; i < MANY; i++)
 		CU_ASSERT_TRUE(visitors[i].ended && visitors[i].got == origins[i].sent && !visitors[i].wrong);
 	pair_over(&p);
 }
@@ -155,10 +182,10 @@ static void early_response_larger_than_the_window(void)
 	pair_over(&p);
 }
 
-/* One window's worth is asked for and taken at each call, at the time `now_us`. */
-static void take_window(struct h2_pair *p, struct half_script *visitor, struct half_script *origin, uint64_t now_us)
+/* Half a window is asked for and taken at each call, at the time `now_us`. */
+static void take_half(struct h2_pair *p, struct half_script *visitor, struct half_script *origin, uint64_t now_us)
 {
-	size_t n = p->ask.budget.used, wanted = visitor->got + n;
+	size_t n = p->ask.budget.used / 2, wanted = visitor->got + n;
 
 	CU_ASSERT_EQUAL(visitor->granted, 0);
 	h2_clock(p->ask.h2, now_us, 10000);
@@ -183,13 +210,13 @@ static void window_growth(void)
 	pair_run(&p);
 	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
 	CU_ASSERT_EQUAL(p.ask.budget.used, 64 * 1024);
-	take_window(&p, &visitor, &origin, 1019000);
+	take_half(&p, &visitor, &origin, 1014000);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 128 * 1024);
-	take_window(&p, &visitor, &origin, 1039000);
+	take_half(&p, &visitor, &origin, 1029000);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 128 * 1024);
-	take_window(&p, &visitor, &origin, 1050000);
+	take_half(&p, &visitor, &origin, 1043000);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
-	take_window(&p, &visitor, &origin, 1060000);
+	take_half(&p, &visitor, &origin, 1060000);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
 	CU_ASSERT_FALSE(visitor.wrong);
 	half_end(&origin.half, NULL);
@@ -202,6 +229,7 @@ static void grown_window_is_used(void)
 {
 	struct half_script visitor, origin;
 	struct h2_pair p;
+	uint64_t sent;
 
 	pair_init(&p, &origin, 1);
 	h2_clock(p.ask.h2, 1000000, 10000);
@@ -209,14 +237,20 @@ static void grown_window_is_used(void)
 	script_get(&visitor, "GET");
 	pair_run(&p);
 	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
-	take_window(&p, &visitor, &origin, 1001000);
-	take_window(&p, &visitor, &origin, 1002000);
+	take_half(&p, &visitor, &origin, 1001000);
+	take_half(&p, &visitor, &origin, 1002000);
 	while (script_send(&origin, 1000000))
 		pair_run(&p);
 	CU_ASSERT_EQUAL(p.ask.budget.used, 256 * 1024);
-	/* what was taken is told to the far end once it makes half a window */
-	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER >= 128 * 1024);
+	/* what was taken is told to the far end once it makes a quarter of the window */
+	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER >= 192 * 1024);
 	CU_ASSERT_TRUE(origin.sent - visitor.got - H2_SEND_BUFFER <= 256 * 1024);
+	sent = origin.sent;
+	script_grant(&visitor, 128 * 1024 - 1);
+	pair_run(&p);
+	while (script_send(&origin, 1000000))
+		pair_run(&p);
+	CU_ASSERT_TRUE(origin.sent - sent >= 64 * 1024);
 	pair_free(&p);
 }
 
@@ -254,7 +288,7 @@ static void no_budget(void)
 
 static void parent_budget(void)
 {
-	struct budget process = {NULL, 100, 90}, tunnel = {&process, 50, 0};
+	struct budget process = {.limit = 100, .used = 90}, tunnel = {.parent = &process, .limit = 50};
 
 	CU_ASSERT_FALSE(budget_take(&tunnel, 11));
 	CU_ASSERT_EQUAL(tunnel.used, 0);
@@ -363,11 +397,12 @@ static void quantum(void)
 
 static const struct unit_test tests[] = {
 	{"four visitors who read nothing do not block a fifth", stalled_visitors},
+	{"among a hundred of them the later ones have half as much taken ahead", many_stalled_visitors},
 	{"the end arrives behind a window that was used up", ends_behind_full_windows},
 	{"a response that has crossed is told to its end, however slowly it is taken", slow_reader},
 	{"who reads only after sending all gets an early response", early_response_to_who_reads_last},
 	{"the same when the response is larger than the window", early_response_larger_than_the_window},
-	{"a window doubles when a full one is taken within two round trips, and out of budget only", window_growth},
+	{"a window doubles when half of it is taken within 1.5 round trips, and out of budget only", window_growth},
 	{"what a grown window allows is sent", grown_window_is_used},
 	{"without budget there are no streams, at either end, until some is given back", no_budget},
 	{"a budget is taken at every level or at none", parent_budget},

@@ -73,7 +73,7 @@ static inline void pair_end_init(struct h2_end *e, struct h2_pair *p, const stru
 
 	memset(e, 0, sizeof(*e));
 	e->pair = p;
-	e->budget = (struct budget){NULL, BUDGET_TUNNEL, 0};
+	e->budget = (struct budget){.limit = BUDGET_TUNNEL};
 	e->skip = o->role == H2_ASKING ? 24 : 0; /* the preface */
 	e->seen = calloc(FRAMES_KEPT, sizeof(*e->seen));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(e->seen);

@@ -107,7 +107,7 @@ static struct stream *far_begin(struct world *w)
 	w->far_count++;
 	f->world = w;
 	f->pipe = pipe_new(w->loop, 1 << 20);
-	f->budget = (struct budget){NULL, BUDGET_TUNNEL, 0};
+	f->budget = (struct budget){.limit = BUDGET_TUNNEL};
 	f->h2 = h2_new(&o, &events, f);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f->h2);
 	h2_pump_init(&f->pump, w->loop, f->h2, &pump_events, f);

@@ -213,7 +213,7 @@ static inline void world_strayed(void *owner, const struct session *s)
 static inline void world_open(struct world *w, char **names)
 {
 	w->loop = loop_new();
-	w->budget = (struct budget){NULL, 2 * BUDGET_TUNNEL, 0};
+	w->budget = (struct budget){.limit = 2 * BUDGET_TUNNEL};
 	w->tokens[0] = (struct conf_token){.name = (char *)(uintptr_t)"one", .sha256 = {1}, .names = names, .name_count = 1};
 	w->tokens[1] = (struct conf_token){.name = (char *)(uintptr_t)"two", .sha256 = {2}, .names = names, .name_count = 1};
 	w->conf = (struct conf_server){.tokens = w->tokens, .token_count = 2, .resume_seconds = 30, .heartbeat_seconds = 30};

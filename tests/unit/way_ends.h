@@ -123,7 +123,7 @@ static inline void way_end_h2(struct way_end *e, enum h2_role role)
 	static const struct h2_pump_events pump_events = {NULL, NULL, way_end_gone};
 	const struct h2_options o = {.role = role, .budget = &e->budget, .tunnel = true};
 
-	e->budget = (struct budget){NULL, BUDGET_TUNNEL, 0};
+	e->budget = (struct budget){.limit = BUDGET_TUNNEL};
 	e->h2 = h2_new(&o, &events, e);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(e->h2);
 	h2_pump_init(&e->pump, e->way->outside, e->h2, &pump_events, e);

@@ -177,7 +177,7 @@ static void begin(struct fixture *f)
 	timer_init(&f->bound, f->l, too_long, f);
 	timer_set(&f->bound, BOUND_MS);
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	f->budget = (struct budget){NULL, BUDGET, 0};
+	f->budget = (struct budget){.limit = BUDGET};
 	f->flush = (struct task){.run = far_flush, .arg = f};
 	f->h2 = h2_new(&o, &far_events, f);
 	f->socket = tcp_new(f->l, fds[0]);

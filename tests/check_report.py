@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Tries what `make report` is made of, without measuring: pictures are well-formed, a section that fails is told and
+does not end the report, and visitors notice a body that is not the one they asked for."""
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from xml.etree import ElementTree
+
+sys.dont_write_bytecode = True
+TOP = os.path.abspath(os.environ.get("srcdir", "."))
+REPORT = os.path.join(TOP, "contrib", "report")
+sys.path[:0] = [REPORT]
+
+import main  # noqa: E402  (its folder is put on the path first)
+import page  # noqa: E402
+import svg  # noqa: E402
+from message import Content, head_of, response  # noqa: E402
+
+SECONDS = 30
+WORDS = 'a < b & "c"'
+errors = []
+
+
+def check(good, what):
+    if not good:
+        errors.append(what)
+
+
+# ---- pictures
+
+def pictures():
+    plot = svg.Plot(WORDS, svg.Axis.around("ms", [0.2, 700], log=True), svg.Axis.around("%", [100]))
+    plot.steps([(0.2, 0), (700, 100)], "one")
+    plot.dots([(0, 50), (1e9, -5)], "beyond both ends")
+    plot.band(1, 10, "outage")
+    plot.mark(100, WORDS)
+    bars = svg.Bars(WORDS, "MB/s", ["a", "b"], ["x", "y"], [[1, None], [0.004, 20000]], log=True)
+    sheet = svg.Sheet(300, 100, WORDS)
+    sheet.labelled(10, 40, 100, 40, "two\nlines")
+    sheet.line(110, 60, 200, 60, arrow=True)
+    return {"Plot": plot, "Bars": bars, "Sheet": sheet, "empty Bars": svg.Bars("t", "l", ["a"], ["x"], [[None]])}
+
+
+def check_pictures():
+    for name, picture in pictures().items():
+        root = ElementTree.fromstring(picture.svg())
+        width, height = float(root.get("width")), float(root.get("height"))
+        for element in root.iter():
+            for across, down in (("x", "y"), ("cx", "cy"), ("x1", "y1"), ("x2", "y2")):
+                if element.get(across) is not None:
+                    x, y = float(element.get(across)), float(element.get(down))
+                    check(0 <= x <= width and 0 <= y <= height, f"svg: {name}: {element.tag} at {x}, {y}")
+        check(name == "empty Bars" or WORDS in "".join(root.itertext()), f"svg: {name}: its title is not there")
+    for value, wanted in ((0, "0"), (0.5, "0.5"), (1.236, "1.24"), (20, "20"), (12345.6, "12\u202f346")):
+        check(svg.number(value) == wanted, f"svg.number({value}): found {svg.number(value)}, wanted {wanted}")
+
+
+# ---- sections
+
+def section(run):
+    """How main.py tells of a section with that run()."""
+    sys.modules["sections.made_up"] = types.SimpleNamespace(run=run)
+    main.SECTIONS["made_up"] = "Made up"
+    bench = types.SimpleNamespace(work=tempfile.gettempdir(), file=lambda name: os.path.join(folder, name), tools={})
+    with tempfile.TemporaryDirectory() as folder:
+        return main.one_section("made_up", main.Context("made_up", bench, "/nowhere", folder, True))
+
+
+def fails(_context):
+    raise main.procs.Failed(f"no\n{tempfile.gettempdir()}/thing")
+
+
+def faulty(context):
+    context.fault("one thing was wrong")
+    context.summary("question", "before", "now", False)
+    return "All the rest."
+
+
+def check_sections():
+    results = [section(run) for run in (lambda _: "Well.", fails, lambda c: c.want("ssh"), faulty)]
+    found = [(r["status"], r["reason"]) for r in results]
+    wanted = [("ok", None), ("failed", "no …/thing"), ("skipped", "not installed: ssh"),
+              ("failed", "one thing was wrong")]
+    check(found == wanted, f"sections: found {found}, wanted {wanted}")
+    meta = page.meta(types.SimpleNamespace(quick=False))
+    text = page.page({**meta, "versions": {"nginx": "nginx version: nginx/1.22.1"}}, results)
+    for wanted in ("Well.", "no …/thing", "All the rest.", "| question | before | now | **not met** |",
+                   "nginx 1.22.1", "not installed: ssh"):
+        check(wanted in text, f"page: wanted {wanted!r} in it")
+    check(socket.gethostname() not in text or len(socket.gethostname()) < 4, "page: it names the host")
+
+
+# ---- visitors and their origin
+
+def visitor(*arguments):
+    argv = [sys.executable, "-B", os.path.join(REPORT, "visitor.py"), *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def liar(listener, size):
+    """Answers one request with the right bytes but one."""
+    sock, _ = listener.accept()
+    with sock:
+        asked = b""
+        while not head_of(asked):
+            asked += sock.recv(65536)
+        sock.sendall(response(length=size))
+        for i, piece in enumerate(Content(7, size).pieces()):
+            if i == 1:
+                piece[1000] ^= 1
+            sock.sendall(piece)
+
+
+def check_visitors():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    origin = subprocess.Popen([sys.executable, "-B", os.path.join(REPORT, "origin.py"), str(port)])
+    try:
+        deadline = time.monotonic() + SECONDS
+        while origin.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        for arguments in (("crowd", port, "h", 20, 1, 1, 2000), ("crowd", port, "h", 5, 3, 0, 200000),
+                          ("down", port, "h", 7, 2500000), ("up", port, "h", 7, 2500000)):
+            p = visitor(*arguments)
+            good = p.returncode == 0 and '"wrong": []' in p.stdout + '"wrong": []' * (arguments[0] != "crowd")
+            check(good, f"visitor.py {arguments[0]}: status {p.returncode}: {p.stdout[-200:]}{p.stderr[-200:]}")
+    finally:
+        origin.kill()
+        origin.wait(SECONDS)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(SECONDS)
+        thread = threading.Thread(target=liar, args=(listener, 2500000), daemon=True)
+        thread.start()
+        p = visitor("down", listener.getsockname()[1], "h", 7, 2500000)
+        check(p.returncode == 1 and "SHA-256" in p.stderr, f"visitor.py down: took a wrong body: {p.stderr[-200:]}")
+        thread.join(SECONDS)
+
+
+check_pictures()
+check_sections()
+check_visitors()
+for error in errors:
+    print(f"check_report: {error}")
+sys.exit(1 if errors else 0)
