@@ -15,7 +15,8 @@
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(SANITIZED)
-#include <sanitizer/allocator_interface.h>
+/* of sanitizer/allocator_interface.h, which clang installs and gcc does not */
+size_t __sanitizer_get_current_allocated_bytes(void);
 #define HEAP_SANITIZED 1
 #elif defined(__GLIBC__)
 #include <malloc.h>
