@@ -7,4 +7,5 @@ SECTIONS = {
 	"fallback": "When WebSockets are forbidden",
 	"architecture": "Architecture: the relay, before and after",
 	"protocol": "Protocol: what changed, and what to change",
+	"tunnels": "Beside other tunnels",
 }
