@@ -37,6 +37,7 @@ enum calm_kind {
 };
 
 struct calm {
+	uint32_t crowd; /* so many times the limits of one */
 	struct {
 		uint32_t spent;
 		uint64_t earned;   /* free, for the data that we have sent */
@@ -58,6 +59,8 @@ bool h2_calm_field(struct h2 *h, size_t name, size_t value);
 bool h2_calm_hasty(const struct h2 *h);
 /** RST_STREAM goes out; `known` when there was a stream to reset. */
 void h2_calm_reset(struct h2 *h, bool known, uint32_t code);
+/** We refuse a request of his, as one too many: its reset counts among those that he made us send. */
+void h2_calm_refuse(struct h2 *h);
 /** DATA goes out: who reads it has reason to open windows. `left`: of the stream's window, behind it. */
 void h2_calm_data(struct h2 *h, size_t n, int32_t left);
 /** Ends it for that reason. */

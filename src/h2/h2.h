@@ -14,6 +14,7 @@
 #ifndef ADIT_H2_H2_H
 #define ADIT_H2_H2_H
 
+#include "base/places.h"
 #include "h2/budget.h"
 #include "http/half.h"
 #include "http/head.h"
@@ -28,10 +29,10 @@
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
-/** The share of a stream that begins among many of a stranger's is of this, at least one quantum: 128 that are not
- *  read cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
+/** A stream that begins among many has its share of this, at least one quantum. Of a stranger's: 128 that are not read
+ *  cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
 #define H2_SEND_STRANGER (2u * 1024 * 1024)
-/** The same of a tunnel's answers, of all its visitors: 32 streams have their full buffer, a thousand are bounded. */
+/** The same of all streams of a tunnel, or of an origin: 32 have their full buffer, a thousand are bounded. */
 #define H2_SEND_TUNNEL (4u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
@@ -74,6 +75,7 @@ struct h2_options {
 	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
 	uint32_t streams;      /* answering: streams at once, 0 = H2_STREAMS_MAX */
 	uint32_t window;       /* each stream's first window, 0 = H2_WINDOW_MIN */
+	uint32_t crowd;        /* answering strangers: so many speak on one connection, 0 = one; for the limits of calm.h */
 };
 
 /** NULL when out of memory. SETTINGS are waiting in h2_pull then. */
@@ -115,6 +117,16 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
  */
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
+/** Asking role: that new stream takes up one of these places, until the far end has let go of it. NULL: of nobody's. */
+void h2_stream_place(struct half *stream, struct places *p);
+/**
+ * Asking role on a tunnel: of what h2_pull has brought since the beginning the far end has `offset` bytes. Streams that
+ * were reset keep their places until it has the reset: until then it may be at work on them. UINT64_MAX: it has gone.
+ * Not from inside h2_recv or h2_pull.
+ */
+void h2_arrived(struct h2 *h, uint64_t offset);
+/** Has the far end reset a stream since this was last asked? It waits for word that we know. */
+bool h2_was_reset(struct h2 *h);
 /** Asking role: streams at once that the far end's SETTINGS, and our own limit, allow. */
 unsigned h2_streams_allowed(const struct h2 *h);
 /**
@@ -141,5 +153,7 @@ bool h2_ready(const struct h2 *h);
 bool h2_may_connect(const struct h2 *h);
 /** Open streams; those that have closed count until all that came on them is told. */
 unsigned h2_open(const struct h2 *h);
+/** Of these, without one whose request's head has not come whole. */
+unsigned h2_asked(const struct h2 *h);
 
 #endif

@@ -307,7 +307,27 @@ static void cookie_crumbs(void)
 	crumbs(4000, ENHANCE_YOUR_CALM);
 }
 
+/* A proxy's connection brings many visitors: so many times as much of each kind, and no more. */
+static void crowd(void)
+{
+	for (size_t k = 0; k < sizeof(floods) / sizeof(floods[0]); k++) {
+		const struct flood *f = &floods[k];
+		unsigned wanted = 3 * 1000 - (1000 - f->allowed);
+		struct end e;
+		unsigned i = 0;
+
+		begin_crowd(&e, 3);
+		take(&e, BYTES(HELLO));
+		while (i < 6000 && send_one(&e, f, i))
+			i++;
+		CU_ASSERT_EQUAL(i, wanted);
+		CU_ASSERT_EQUAL(e.goaway, ENHANCE_YOUR_CALM);
+		h2_free(&e.h2, ADIT_ERR_ABANDONED);
+	}
+}
+
 static const struct unit_test tests[] = {
+	{"a crowd is no flood", crowd},
 	{"exactly so many of each, then GOAWAY", exactly_so_many},
 	{"many resets are haste, for a while", hasty},
 	{"so many come back with time", so_many_come_back},
