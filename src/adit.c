@@ -639,6 +639,7 @@ int main(int argc, char **argv)
 		return code;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	c.loop = loop_new();
 	if (c.loop && open_logs(&c, conf) == 0)

@@ -522,7 +522,6 @@ static int build(struct server *s)
 		.conf = c, .log = s->log, .access = s->access, .trace = s->trace, .budget = &s->budget,
 		.headroom = &s->headroom, .full = on_full, .empty = on_empty, .owner = s, .descriptors = tcp_descriptors(),
 	};
-
 	const struct ports_options p = {
 		.conf = c, .log = s->log, .accepted = on_port_connection, .starved = on_port_starved, .owner = s,
 	};
@@ -636,6 +635,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {

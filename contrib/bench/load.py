@@ -121,30 +121,48 @@ def upload(tools, port, file, size, limit):
 
 
 class Bulk:
-	"""One visitor who downloads /1g, again and again, while something else is measured."""
+	"""One visitor who downloads `path` while something else is measured; /1g again and again if nothing is said."""
 
-	def __init__(self, tools, port):
-		argv = [tools["curl"], "-s", "-o", os.devnull, "--max-time", str(TRANSFER_SECONDS), "-H", f"Host: {HOST}",
-			f"http://127.0.0.1:{port}/1g?[1-1000]"]
-		self.process = spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+	GOING_SECONDS = 5
+
+	def __init__(self, tools, port, path="/1g?[1-1000]"):
+		argv = [tools["curl"], "-s", "-o", os.devnull, "--max-time", str(TRANSFER_SECONDS), "-w", "%{size_download}",
+			"-H", f"Host: {HOST}", f"http://127.0.0.1:{port}{path}"]
+		self.process = spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 	def __enter__(self):
-		deadline = time.monotonic() + 5
-		while time.monotonic() < deadline and self.process.poll() is None:
-			if measure.written_bytes(self.process.pid) > MB:
-				return self
-			time.sleep(0.01)
-		self.__exit__()
-		raise Failed("the bulk download did not get going within 5 s")
+		try:
+			self.wait(MB)
+		except Failed:
+			self.__exit__()
+			raise
+		return self
+
+	def wait(self, size):
+		"""Until so many bytes have come."""
+		deadline = time.monotonic() + self.GOING_SECONDS
+		while self.received() < size:
+			if time.monotonic() > deadline:
+				raise Failed(f"the bulk download did not bring {size // MB} MB within {self.GOING_SECONDS} s")
+			time.sleep(0.005)
 
 	def received(self):
 		if self.process.poll() is not None:
 			raise Failed(f"the bulk download ended in between (curl status {self.process.returncode})")
 		return measure.written_bytes(self.process.pid)
 
+	def end(self, limit):
+		"""How many bytes it brought, whole or not; what has not ended after `limit` seconds is left off."""
+		try:
+			out, _ = self.process.communicate(timeout=limit)
+		except subprocess.TimeoutExpired:
+			return self.received()
+		return int(out or 0)
+
 	def __exit__(self, *_):
 		self.process.kill()
 		self.process.wait()
+		self.process.stdout.close()
 
 
 def request(path):

@@ -135,13 +135,22 @@ class Program:
 			time.sleep(0.02)
 		raise Failed(f"{self.name} did not say \"{word}\" within {seconds} s: {self.last_line() or 'no message'}")
 
-	def wait_listening(self, port, seconds):
+	def wait_listening(self, port, seconds, address="127.0.0.1"):
 		deadline = time.monotonic() + seconds
-		while not measure.listens(port):
+		while not measure.listens(port, address):
 			self.check()
 			if time.monotonic() > deadline:
 				raise Failed(f"{self.name} does not listen after {seconds} s: {self.last_line() or 'no message'}")
 			time.sleep(0.02)
+
+	def kill(self):
+		"""As a crash would end it, with all its children; `start` begins it again."""
+		_kill(measure.tree([self.pid]), signal.SIGKILL)
+		with contextlib.suppress(subprocess.TimeoutExpired):
+			self.process.wait(STOP_SECONDS)
+
+	def signal(self, signum):
+		os.kill(self.pid, signum)
 
 	def stop(self):
 		if self.process is None:

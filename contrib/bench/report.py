@@ -9,6 +9,8 @@ import statistics
 METRICS = {
 	"requests_per_s": ("requests/s", 0),
 	"mb_per_s": ("MB/s", 0),
+	"down_mb_per_s": ("MB/s down", 0),
+	"up_mb_per_s": ("MB/s up", 0),
 	"bulk_mb_per_s": ("bulk MB/s", 0),
 	"p50_us": ("p50, µs", 0),
 	"p99_us": ("p99, µs", 0),
@@ -27,6 +29,12 @@ METRICS = {
 	"peak_server_mb": ("peak RSS MB, server side", 1),
 	"peak_client_mb": ("peak RSS MB, client side", 1),
 	"peak_ingress_mb": ("peak RSS MB, ingress", 1),
+	"each_server_kb": ("server's RSS KB for each", 0),
+	"each_client_mb": ("RSS MB of its client", 1),
+	"whole": ("arrived whole", 0),
+	"received_mb": ("MB arrived", 0),
+	"back_ms": ("back after, ms", 0),
+	"not_back_s": ("not back within, s", 0),
 	"kernel_tcp_mb": ("kernel TCP MB added", 0),
 	"errors": ("errors", 0),
 }
@@ -37,7 +45,7 @@ METRICS = {
 QUIET_SHARE = 0.05
 # More subjects stand below each other: nobody reads a table of thirteen columns.
 COLUMNS_MAX = 6
-NOT_COMPARED = ("errors", "served", "begun", "left_off_mb")
+NOT_COMPARED = ("errors", "served", "begun", "left_off_mb", "whole", "received_mb", "not_back_s")
 
 
 class Results:

@@ -4,16 +4,14 @@ import time
 
 import load
 import measure
+import outages
+from outages import Skipped
 from procs import Failed
 from subjects import host_of
 
 STALLED_VISITORS = 100
 STALLED_GETS = 30
 STALLED_SECONDS = 1
-
-
-class Skipped(Exception):
-	"""This row has no meaning for this subject; the text says why."""
 
 
 class Middle:
@@ -188,8 +186,16 @@ ROWS = {
 	"down-1g": (gigabyte_down, "1 GB down, 1 visitor (curl)"),
 	"up-256m": (quarter_up, "256 MB up, 1 visitor (curl PUT)"),
 	"small-beside-bulk": (small_beside_bulk, "13 B GETs of 1 visitor while another downloads 1 GB (wrk, curl)"),
+	"far": (outages.far, f"1 GB down, then 1 GB up, {2 * outages.FAR_DELAY_MS} ms of round trip between the two ends "
+		"(curl)"),
+	"idle-tunnels": (outages.idle_tunnels, f"{outages.IDLE_TUNNELS} more tunnels that nobody uses, a client each"),
+	"restart": (outages.restart, f"the server is killed, and started again {outages.DOWN_SECONDS} s later"),
+	"cut": (outages.cut, "the tunnel's connections are reset in the middle of a download of 1 GB"),
+	"hole": (outages.hole, "the tunnel's connections go silent while visitors come"),
 	"stalled": (stalled, f"{STALLED_VISITORS} visitors stalled in 1 GB bodies, then {STALLED_GETS} small GETs, "
 		f"{STALLED_SECONDS} s each"),
 }
+# Each of them takes minutes for all subjects: run.py may measure them in fewer rounds.
+RARE = ("far", "idle-tunnels", "restart", "cut", "hole", "stalled")
 # What tells carriers apart, and is not the same for all of them anyway.
 CARRIER_ROWS = ["get-1", "get-10", "down-1g", "up-256m"]

@@ -4,8 +4,10 @@
 The map:
   run.py       flags, the interleaved loop, ending everything
   subjects.py  the origins, and the ways to them: direct, two nghttpx, ssh -R, adit over each carrier
+  peers.py     other tunnels, which peers.sh gets and builds
   ingress.py   real proxies between adit and aditd, from the files of contrib/ingress
   rows.py      what is measured
+  outages.py   rows about a long path, crashes, cuts and silence, by relay.c
   load.py      the visitors: wrk, h2load, curl, and those that stop reading
   measure.py   CPU, memory and TCP buffers from /proc
   procs.py     programs: start, watch, end
@@ -13,6 +15,7 @@ The map:
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -25,6 +28,7 @@ sys.dont_write_bytecode = True
 
 import load
 import measure
+import peers
 import procs
 import report
 import rows
@@ -39,7 +43,8 @@ QUICK_TRANSFER_SECONDS = 1
 # How often a disturbed measurement is made again; the last one stands, however it was.
 REPEATS = 3
 # `idle` is over too fast for a share to mean anything; `stalled` leaves full buffers behind.
-ONCE = ("idle", "stalled")
+ONCE = ("idle", "idle-tunnels", "restart", "cut", "hole", "stalled")
+SUBJECTS = {**subjects.ALL, **{c.name: c for c in peers.ALL}}
 
 
 def names(known):
@@ -66,8 +71,13 @@ def arguments(argv):
 	p.add_argument("--carriers", action="store_true", help="adit over each carrier, without and through an ingress: "
 		f"other defaults for --subjects, and for --only {','.join(rows.CARRIER_ROWS)}")
 	p.add_argument("--only", type=names(rows.ROWS), metavar="ROW,…", help=", ".join(rows.ROWS))
-	p.add_argument("--subjects", type=names(subjects.ALL), metavar="NAME,…",
-		help=f"{', '.join(subjects.ALL)} (default: {', '.join(subjects.DEFAULT)})")
+	p.add_argument("--subjects", type=names(SUBJECTS), metavar="NAME,…",
+		help=f"{', '.join(SUBJECTS)} (default: {', '.join(subjects.DEFAULT)})")
+	p.add_argument("--peers", metavar="DIR", help="where peers.sh has built other tunnels: they are measured, too")
+	p.add_argument("--repeats", type=int, default=REPEATS, metavar="N",
+		help=f"how often a disturbed measurement is made again ({REPEATS})")
+	p.add_argument("--rare", type=positive, metavar="N",
+		help=f"rounds in which {', '.join(rows.RARE)} are measured (all)")
 	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
 	p.add_argument("--out", metavar="DIR",
 		help="for report.md, raw.csv, raw.json and logs (default: a new folder in /tmp)")
@@ -75,15 +85,22 @@ def arguments(argv):
 	a.rounds = a.rounds or (1 if a.quick else 5)
 	a.duration = a.duration or (1 if a.quick else 3)
 	a.only = a.only or list(rows.CARRIER_ROWS if a.carriers else rows.ROWS)
-	a.subjects = a.subjects or ([c.name for c in subjects.CARRIERS] if a.carriers else list(subjects.DEFAULT))
+	a.subjects = a.subjects or default_subjects(a)
+	a.rare = a.rare or a.rounds
 	return a
+
+
+def default_subjects(args):
+	if args.carriers:
+		return [c.name for c in subjects.CARRIERS]
+	return [*subjects.DEFAULT, *([c.name for c in peers.ALL] if args.peers else [])]
 
 
 def say(text):
 	print(text, file=sys.stderr, flush=True)
 
 
-def versions(tools):
+def versions(tools, peers_folder=None):
 	found = {}
 	for tool, flag in VERSION_FLAGS.items():
 		if tools[tool]:
@@ -92,6 +109,11 @@ def versions(tools):
 				found[tool] = ((out + err).strip().splitlines() or ["?"])[0]
 			except procs.Failed as e:
 				found[tool] = str(e)
+	# Not all of them know their own: what peers.sh asked for.
+	for tool in subjects.PEERS:
+		if tools[tool]:
+			with contextlib.suppress(OSError), open(os.path.join(peers_folder, f"{tool}.version"), encoding="utf-8") as f:
+				found[tool] = f"{tool} {f.read().strip()}"
 	return found
 
 
@@ -106,7 +128,7 @@ class Run:
 
 	def choose(self):
 		for name in self.args.subjects:
-			subject = subjects.ALL[name](self.bench)
+			subject = SUBJECTS[name](self.bench)
 			reason = subject.missing()
 			if reason:
 				say(f"{name}: skipped: {reason}")
@@ -157,7 +179,7 @@ class Run:
 		for subject in order:
 			if subject not in self.up:
 				continue
-			self.measure(round_, row, subject, 0 if row in ONCE else REPEATS)
+			self.measure(round_, row, subject, 0 if row in ONCE else self.args.repeats)
 			if row == "stalled":
 				# It takes its full buffers with it, so that the next one is measured against quiet sockets.
 				self.end(subject)
@@ -173,7 +195,8 @@ class Run:
 			for subject in order:
 				self.begin(subject, round_)
 			for row in self.args.only:
-				self.row(round_, row, order)
+				if row not in rows.RARE or round_ <= self.args.rare:
+					self.row(round_, row, order)
 		finally:
 			for subject in order:
 				self.end(subject)
@@ -184,7 +207,8 @@ def measure_all(args, bench):
 	run = Run(args, bench)
 	meta = {"date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "rounds": args.rounds, "seconds": args.duration,
 		"transfer_seconds": bench.transfer_seconds,
-		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools), "interrupted": False}
+		"rows": args.only, "environment": measure.environment(), "versions": versions(bench.tools, bench.peers),
+		"interrupted": False}
 	run.choose()
 	if not run.subjects:
 		return run.results, meta
@@ -220,7 +244,7 @@ def main(argv):
 	os.makedirs(logs, exist_ok=True)
 	work = tempfile.mkdtemp(prefix="adit-bench-")
 	try:
-		bench = subjects.Bench(work, logs, args.build_dir, procs.Ports())
+		bench = subjects.Bench(work, logs, args.build_dir, procs.Ports(), args.peers)
 		gone = [t for t in ("nginx", "wrk", "curl") if not bench.tools[t]]
 		if gone:
 			say(f"run.sh: nothing can be measured without {', '.join(gone)}")
@@ -238,7 +262,7 @@ def main(argv):
 		procs.end_all()
 		shutil.rmtree(work, ignore_errors=True)
 	text = report.report(results, meta, {r: rows.ROWS[r][1] for r in args.only},
-		{s: subjects.ALL[s].title for s in args.subjects}, subjects.BASES)
+		{s: SUBJECTS[s].title for s in args.subjects}, subjects.BASES)
 	report.save(out, results, meta, text)
 	print(text)
 	say(f"results: {out}")

@@ -18,7 +18,8 @@ START_SECONDS = 10
 NAME = "tunnel.test"
 
 TOOLS = ("nginx", "haproxy", "nghttpx", "nghttpd", "ssh", "sshd", "ssh-keygen", "wrk", "h2load", "nghttp", "curl",
-	"openssl", "valgrind")
+	"openssl", "valgrind", "cc")
+PEERS = ("frps", "frpc", "chisel", "rathole", "bore", "localtunnel")
 
 
 def host_of(name):
@@ -34,9 +35,10 @@ def h2c_origins(bench):
 class Bench:
 	"""What all subjects share: folders, programs, ports, the origin's address, throw-away keys."""
 
-	def __init__(self, work, logs, build_dir, ports):
+	def __init__(self, work, logs, build_dir, ports, peers=None):
 		self.work, self.logs, self.ports = work, logs, ports
 		self.tools = {t: shutil.which(t, path=ENVIRONMENT["PATH"]) for t in TOOLS}
+		self.take_peers(peers)
 		for program in ("aditd", "adit"):
 			self.tools[program] = self._built(program, build_dir)
 		self.build_dir = build_dir
@@ -44,6 +46,12 @@ class Bench:
 		self.more_origins = {}  # what adit publishes besides: name → its URL
 		self.transfer_seconds = load.TRANSFER_SECONDS
 		self.counting = False  # see instructions.py
+
+	def take_peers(self, folder):
+		"""Other tunnels are what peers.sh has put there; None: nothing is."""
+		self.peers = folder
+		for tool in PEERS:
+			self.tools[tool] = shutil.which(tool, path=os.path.join(folder, "bin")) if folder else None
 
 	@staticmethod
 	def _built(program, build_dir):
@@ -68,6 +76,14 @@ class Bench:
 			argv = [self.tools["valgrind"], "-q", "--tool=cachegrind", "--cache-sim=no",
 				f"--cachegrind-out-file={self.counts(log)}.%p", *argv]
 		return Program(argv, os.path.join(self.logs, log + ".log"), cwd=self.work, **kwargs)
+
+	def relay(self):
+		"""The program of relay.c, built when it is first wanted."""
+		path = self.file("relay")
+		if not os.path.exists(path):
+			here = os.path.dirname(os.path.abspath(__file__))
+			self.must([self.tools["cc"], "-std=c11", "-O2", "-o", path, os.path.join(here, "relay.c")])
+		return path
 
 	def counts(self, log):
 		return self.file(f"counts.{log}")
@@ -148,10 +164,10 @@ class Origin:
 		self.temp = None
 		www = bench.file("www")
 		os.mkdir(www)
-		for name, size in (("www/1m", load.MB), ("www/1g", load.GB), ("up", load.UP_BYTES)):
+		for name, size in (("www/1m", load.MB), ("www/1g", load.GB), ("up", load.UP_BYTES), ("long-up", load.GB)):
 			with open(bench.file(name), "wb") as f:
 				f.truncate(size)
-		self.up_file = bench.file("up")
+		self.up_file, self.long_up_file = bench.file("up"), bench.file("long-up")
 		self.program = None
 
 	def start(self):
@@ -208,11 +224,47 @@ class Subject:
 	`ingresses` are the proxies that the tunnel's own connection passes; their CPU is told apart."""
 
 	needs = ()
+	address = "127.0.0.1"
+	# Does the client dial the server, and so make a tunnel? Does it end when it loses the connection?
+	dials, client_ends = True, False
 
 	def __init__(self, bench):
 		self.bench = bench
 		self.port = self.h2_port = None
 		self.servers, self.clients, self.ingresses = [], [], []
+		self.relay = self.relay_delay_ms = None
+		self.others, self.keep_up = 0, False
+
+	def apart(self, **settings):
+		"""Another one of its kind, beside it, set up otherwise: `relay_delay_ms`, `others`, `keep_up`."""
+		other = type(self)(self.bench)
+		other.name = f"{self.name}~"
+		for key, value in settings.items():
+			setattr(other, key, value)
+		return other
+
+	def leg(self, port):
+		"""Where its client dials to reach the server's `port`: that, or a relay which leads there (see relay.c)."""
+		if self.relay_delay_ms is None:
+			return port
+		near = self.bench.ports.take()
+		self.start_relay("127.0.0.1", near, port)
+		return near
+
+	def start_relay(self, address, near, port):
+		self.relay = self.bench.program(f"{self.name}.relay", [self.bench.relay(), address, near, self.address, port,
+			self.relay_delay_ms]).start()
+		self.relay.wait_listening(near, START_SECONDS, address)
+
+	def kept_up(self, argv):
+		"""The command line of a client; of one that ends with its connection in a loop, where it has to come back."""
+		if self.keep_up and self.client_ends:
+			return ["/bin/sh", "-c", 'while :; do "$@"; sleep 1; done', "sh", *argv]
+		return argv
+
+	def client(self, i):
+		"""Starts the client of tunnel `i`, from 1 to `others`, and waits until it is connected."""
+		raise NotImplementedError
 
 	def missing(self):
 		"""Why it cannot run here, or None."""
@@ -244,13 +296,14 @@ class Subject:
 			p.check()
 
 	def stop(self):
-		for p in self.clients + self.ingresses + self.servers:
+		for p in self.clients + self.ingresses + self.servers + ([self.relay] if self.relay else []):
 			p.stop()
-		self.servers, self.clients, self.ingresses, self.h2_port = [], [], [], None
+		self.servers, self.clients, self.ingresses, self.h2_port, self.relay = [], [], [], None, None
 
 
 class Direct(Subject):
 	name, title = "direct", "the origin itself, nothing in the middle"
+	dials = False
 
 	def launch(self):
 		self.port, self.h2_port = self.bench.origin.port, self.bench.origin.h2_port
@@ -263,6 +316,7 @@ class Nghttpx(Subject):
 	name, title = "nghttpx", "two nghttpx hops, HTTP/2 over TLS between them, one worker each"
 	needs = ("nghttpx", "openssl")
 	windows = ()
+	dials = False
 
 	def launch(self):
 		b, bin_ = self.bench, self.bench.tools["nghttpx"]
@@ -276,7 +330,7 @@ class Nghttpx(Subject):
 			*(f"--backend=127.0.0.1,{port};{host_of(name)}/;proto=h2" for name, port in h2c_origins(b).items()),
 			b.file("server.key"), b.file("server.pem")]).start()]
 		self.servers = [b.program(self.name + "-a", common + [f"--frontend=127.0.0.1,{self.port};no-tls",
-			f"--backend=127.0.0.1,{inner};;proto=h2;tls;sni={NAME}", f"--cacert={b.file('ca.pem')}"]).start()]
+			f"--backend=127.0.0.1,{self.leg(inner)};;proto=h2;tls;sni={NAME}", f"--cacert={b.file('ca.pem')}"]).start()]
 
 
 class NghttpxTuned(Nghttpx):
@@ -310,6 +364,7 @@ LogLevel INFO
 class Ssh(Subject):
 	name, title = "ssh", "OpenSSH -R with aes128-gcm, an sshd of its own on a high port"
 	needs = ("ssh", "sshd", "ssh-keygen")
+	client_ends = True
 	PRIVSEP = "/run/sshd"
 
 	def __init__(self, bench):
@@ -333,19 +388,31 @@ class Ssh(Subject):
 		sshd_port = b.ports.take()
 		self.port = b.ports.take()
 		self.h2c_ports = {name: b.ports.take() for name in h2c_origins(b)}
-		ways = [(self.port, b.origin.port), *((self.h2c_ports[name], port) for name, port in h2c_origins(b).items())]
-		conf = b.file("sshd_config", SSHD % {"port": sshd_port, "work": b.work, "user": user})
-		with open(b.file("ssh_host.pub"), encoding="ascii") as f:
-			known = b.file("known_hosts", f"[127.0.0.1]:{sshd_port} {f.read()}")
-		server = b.program("sshd", [b.tools["sshd"], "-D", "-e", "-f", conf]).start()
+		conf = b.file(f"{self.name}.sshd_config", SSHD % {"port": sshd_port, "work": b.work, "user": user})
+		server = b.program(f"{self.name}d", [b.tools["sshd"], "-D", "-e", "-f", conf]).start()
 		self.servers = [server]
 		server.wait_listening(sshd_port, START_SECONDS)
-		options = ("IdentitiesOnly=yes", "IdentityAgent=none", f"UserKnownHostsFile={known}",
+		self.dialled = self.leg(sshd_port)
+		with open(b.file("ssh_host.pub"), encoding="ascii") as f:
+			self.known = b.file(f"{self.name}.known_hosts", f"[127.0.0.1]:{self.dialled} {f.read()}")
+		self.clients = [self.dial("", [(self.port, b.origin.port),
+			*((self.h2c_ports[name], port) for name, port in h2c_origins(b).items())])]
+
+	def dial(self, log, ways):
+		b = self.bench
+		options = ("IdentitiesOnly=yes", "IdentityAgent=none", f"UserKnownHostsFile={self.known}",
 			"GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "BatchMode=yes", "ExitOnForwardFailure=yes",
 			"Ciphers=aes128-gcm@openssh.com", "Compression=no", "LogLevel=ERROR")
-		self.clients = [b.program("ssh", [b.tools["ssh"], "-F", "/dev/null", "-N", "-T", "-p", sshd_port,
+		return b.program(self.name + log, self.kept_up([b.tools["ssh"], "-F", "/dev/null", "-N", "-T", "-p", self.dialled,
 			"-i", b.file("ssh_user"), *(w for o in options for w in ("-o", o)),
-			*(w for near, far in ways for w in ("-R", f"127.0.0.1:{near}:127.0.0.1:{far}")), f"{user}@127.0.0.1"]).start()]
+			*(w for near, far in ways for w in ("-R", f"127.0.0.1:{near}:127.0.0.1:{far}")),
+			f"{getpass.getuser()}@127.0.0.1"])).start()
+
+	def client(self, i):
+		port = self.bench.ports.take()
+		program = self.dial(str(i), [(port, self.bench.origin.port)])
+		self.servers[0].wait_listening(port, START_SECONDS)
+		return program
 
 	def h2c_port(self, name):
 		return self.h2c_ports[name]
@@ -397,10 +464,10 @@ class Adit(Subject):
 		return super().missing()
 
 	def launch(self):
-		b, token = self.bench, secrets.token_urlsafe(32)
+		b, self.token = self.bench, secrets.token_urlsafe(32)
 		self.port, tunnels = b.ports.take(), b.ports.take()
 		conf = b.file(f"{self.name}.yaml", ADITD % {"visitors": self.port, "tunnels": tunnels, "work": b.work,
-			"sha256": hashlib.sha256(token.encode()).hexdigest()})
+			"sha256": hashlib.sha256(self.token.encode()).hexdigest()})
 		server = b.program(f"{self.name}.aditd", [b.tools["aditd"], "-c", conf]).start()
 		self.servers = [server]
 		server.wait_for("ready", START_SECONDS)
@@ -409,15 +476,24 @@ class Adit(Subject):
 			proxy = ingress.program(b, self.name, self.ingress, NAME, tunnels, self.port).start()
 			self.ingresses = [proxy]
 			proxy.wait_listening(tunnels, START_SECONDS)
+		self.dialled = self.leg(tunnels)
 		origins = {"shop": f"http://127.0.0.1:{b.origin.port}",
 			**{name: f"h2c://127.0.0.1:{port}" for name, port in h2c_origins(b).items()}, **b.more_origins}
 		self.published = len(origins)
-		conf = b.file(f"{self.name}.adit.yaml", ADIT % {"tunnels": tunnels, "domain": NAME, "work": b.work,
-			"name": self.name, "carrier": self.carrier, "more": self.more}
+		self.clients = [self.dial("", origins)]
+
+	def dial(self, log, origins):
+		b = self.bench
+		conf = b.file(f"{self.name}.adit{log}.yaml", ADIT % {"tunnels": self.dialled, "domain": NAME, "work": b.work,
+			"name": self.name + log, "carrier": self.carrier, "more": self.more}
 			+ "".join(f"  - {{ name: {name}, origin: \"{origin}\" }}\n" for name, origin in origins.items()))
-		client = b.program(f"{self.name}.adit", [b.tools["adit"], "start", "-c", conf], env={"ADIT_TOKEN": token}).start()
-		self.clients = [client]
+		client = b.program(f"{self.name}.adit{log}", [b.tools["adit"], "start", "-c", conf],
+			env={"ADIT_TOKEN": self.token}).start()
 		client.wait_for('"published"', START_SECONDS)
+		return client
+
+	def client(self, i):
+		return self.dial(str(i), {f"t{i}": f"http://127.0.0.1:{self.bench.origin.port}"})
 
 	def check(self):
 		"""One link, over the carrier that the figures are told of, from the start to now."""

@@ -8,7 +8,6 @@ import time
 
 import measure
 import report
-import subjects
 from procs import Failed
 
 # How often a disturbed measurement is made again; the last one stands, however it was.
@@ -46,12 +45,14 @@ class Context:
 	out      where the report is written; use csv(), svg() and write()
 	work     a folder for whatever the section needs meanwhile
 	quick    only to see that all works: a few seconds, few samples
+	full     time does not matter
 	bench    contrib/bench's Bench: .tools (name → path or None), .program(), .file(), .ports.take(), .more_origins, and
 	         .origin, the nginx that is everybody's origin (see subjects.py); make_certificates() has run
 	"""
 
-	def __init__(self, section, bench, build, out, quick):
+	def __init__(self, section, bench, build, out, quick, full=False):
 		self.section, self.bench, self.build, self.out, self.quick = section, bench, build, out, quick
+		self.full = full
 		self.work = bench.file(f"section-{section}")
 		os.makedirs(self.work, exist_ok=True)
 		self.summaries = []

@@ -6,6 +6,11 @@ The map:
   context.py   what a section gets
   page.py      the report's page: summary, machine, sections
   svg.py       pictures
+  scene.py     aditd, adit and visitors, traced, for sections that break something; tests/e2e starts them
+  explain.py   excerpts of transcripts, with what an operator needs to know of their lines
+  timeline.py  a stretch of a trace as a picture
+  sequence.py  who says what to whom, from a text of diagrams/ to a picture
+  protocol.md  the text of the section on protocols
   sections/    one module each, with run(context), which gives its Markdown
   ../bench     programs, ways to the origin, ingresses, the machine's CPU: procs, subjects, ingress, load, measure
 """
@@ -53,6 +58,7 @@ def arguments(argv):
 	p.add_argument("--out", metavar="DIR", help="for README.md, *.csv, *.svg (default: a new folder in /tmp)")
 	p.add_argument("--only", type=names, default=list(SECTIONS), metavar="SECTION,…", help=", ".join(SECTIONS))
 	p.add_argument("--quick", action="store_true", help="a minute, few samples: only to see that all works")
+	p.add_argument("--full", action="store_true", help="more rounds beside other tunnels: about an hour")
 	return p.parse_args(argv)
 
 
@@ -100,7 +106,7 @@ def all_sections(args, bench, out):
 		prepare(bench)
 		for name in args.only:
 			say(f"{name}: {SECTIONS[name]}")
-			results.append(one_section(name, Context(name, bench, bench.build_dir, out, args.quick)))
+			results.append(one_section(name, Context(name, bench, bench.build_dir, out, args.quick, args.full)))
 	finally:
 		if bench.origin:
 			bench.origin.stop()
@@ -135,7 +141,7 @@ def main(argv):
 		bench = subjects.Bench(work, logs, build, procs.Ports())
 		results = all_sections(args, bench, made)
 		used = set(ALWAYS).union(*(r["used"] for r in results))
-		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools).items() if t in used},
+		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools, bench.peers).items() if t in used},
 			"python": platform.python_version()}
 		with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
 			f.write(page.page(meta, results))

@@ -30,7 +30,8 @@ def _memory():
 
 def _summary(results):
 	rows = [(question, before, now, MET[met]) for r in results for question, before, now, met in r["summaries"]]
-	return [table(["", "polling every 500 ms", "adit", "expected"], rows, words=4)] if rows else []
+	return [table(["", "polling every 500 ms", "adit", "expected"], rows, words=4),
+		"*expected*: whether the bound that the section names was met; – where there is none."] if rows else []
 
 
 def _troubles(results):
@@ -76,7 +77,7 @@ def page(meta_, results):
 		"The raw figures are in the CSV files beside this page.", ""]
 	if meta_["quick"]:
 		lines += ["**A quick run: few samples, only to see that all works.**", ""]
-	lines += ["## In short", "", *_summary(results), *_troubles(results), "", *_quiet(results), "",
+	lines += ["## In short", "", *_summary(results), "", *_troubles(results), "", *_quiet(results), "",
 		"Sections: " + ", ".join(f"[{r['name']}](#{r['name']})" for r in results) + ".", "",
 		"## The machine", "", *_machine(meta_), ""]
 	for r in results:

@@ -96,8 +96,9 @@ class Axis:
 		values = [v for v in values if v > 0 or not log] or [1]
 		most = max(max(values), 1e-9)
 		if log:
-			low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(most * 1.001))
-			return cls(label, 10 ** low, 10 ** high, True)
+			tens = 10.0 ** math.floor(math.log10(min(values)))
+			low = max(s * tens for s in (1, 2, 5) if s * tens <= min(values))
+			return cls(label, low, 10.0 ** math.ceil(math.log10(most * 1.001)), True)
 		step = cls._step(most)
 		return cls(label, 0, math.ceil(most / step) * step)
 
@@ -219,7 +220,8 @@ class Bars:
 	def __init__(self, title, label, groups, series, values, log=False, width=WIDTH):
 		self.title, self.groups, self.series, self.values, self.width = title, groups, series, values, width
 		known = [v for row in values for v in row if v is not None]
-		self.axis = Axis.around(label, known, log)
+		# The shortest bar of a logarithmic axis is still one.
+		self.axis = Axis.around(label, [v / 1.5 for v in known if log] + known, log)
 
 	def svg(self):
 		left = 24 + max(len(g) for g in self.groups) * FONT * LETTER

@@ -423,7 +423,8 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
 	static const enum edge_h2_wait without[] = {H2C_IDLE, H2C_FIRST, H2C_BLOCK};
 
-	if (h2_asked(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
+	if (h2_asked(c->h2) || c->pump.rest || c->pump.out.len || c->lingers || c->carries ||
+	    stream_unsent(c->pump.stream))
 		return 0;
 	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
 		if (c->since[without[i]])

@@ -49,6 +49,14 @@ static bool spend(struct h2 *h, enum calm_kind kind)
 	return spent < limits[kind].burst * h->calm.crowd;
 }
 
+bool h2_calm_hasty(const struct h2 *h)
+{
+	uint64_t since = h->calm.kinds[CALM_RESET].since_us, now = h->now_us;
+	uint64_t back = now > since ? (now - since) * limits[CALM_RESET].per_second / SECOND_US : 0;
+
+	return h->calm.kinds[CALM_RESET].spent > CALM_HASTY + back;
+}
+
 void h2_calm_end(struct h2 *h)
 {
 	h->calmed = true;

@@ -488,7 +488,7 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->role = o->role;
 	h->tunnel = o->tunnel;
 	h->gated = h->role == H2_ANSWERING && !h->tunnel;
-	h->gate.last = -1;
+	h->gate = (struct h2_gate){.last = -1, .allowed = ~0u};
 	h->budget = o->budget;
 	h->calm.crowd = o->crowd ? o->crowd : 1;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;

@@ -29,9 +29,11 @@
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
-/** The share of a stream that begins among many of a stranger's is of this, at least one quantum: 128 that are not
- *  read cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
+/** A stream that begins among many has its share of this, at least one quantum. Of a stranger's: 128 that are not read
+ *  cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
 #define H2_SEND_STRANGER (2u * 1024 * 1024)
+/** The same of all streams of a tunnel, or of an origin: 32 have their full buffer, a thousand are bounded. */
+#define H2_SEND_TUNNEL (4u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
 /** HPACK table: larger ones hold more of many visitors' fields than they save. */
@@ -84,6 +86,13 @@ void h2_free(struct h2 **h, int err);
 /** Bytes from the far end. 0, ADIT_ERR_PROTO or ADIT_ERR_FLOOD (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM.
  *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
+/** Answering strangers: h2_recv looks at so many requests more and leaves what comes behind them, until the next
+ *  call. Without it all are looked at. */
+void h2_allow(struct h2 *h, unsigned requests);
+/** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
+bool h2_hasty(const struct h2 *h);
+/** So many bytes at the end of what the last h2_recv was given were left: they are to be given again. */
+size_t h2_unread(const struct h2 *h);
 /** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
 bool h2_got_secret(const struct h2 *h);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */

@@ -167,12 +167,12 @@ static bool is_raw(const struct head *h)
 	return !head_get(h, HEAD_PROTOCOL).n && str_eq(head_get(h, HEAD_METHOD), STR("CONNECT"));
 }
 
-/* A stranger may have 128 streams, and read none of them. */
+/* A stranger may have 128 streams, and read none of them; a tunnel may have as many visitors who do not. */
 static size_t send_buffer(const struct h2 *h)
 {
-	size_t share = H2_SEND_STRANGER / (h->open ? h->open : 1);
+	size_t all = h->gated ? H2_SEND_STRANGER : H2_SEND_TUNNEL, share = all / (h->open ? h->open : 1);
 
-	if (!h->gated || share > H2_SEND_BUFFER)
+	if (share > H2_SEND_BUFFER)
 		return H2_SEND_BUFFER;
 	return share < H2_QUANTUM ? H2_QUANTUM : share;
 }

@@ -593,3 +593,8 @@ uint64_t link_replayed(const struct link *l)
 {
 	return l->replay.resent;
 }
+
+uint64_t link_pings_waiting(const struct link *l)
+{
+	return l->pings - l->ponged;
+}

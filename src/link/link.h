@@ -117,6 +117,8 @@ size_t link_memory(const struct link *l);
 /** Smoothed and least round-trip time in microseconds; 0 before the first sample. */
 uint32_t link_srtt_us(const struct link *l);
 uint32_t link_min_rtt_us(const struct link *l);
+/** PINGs on this carrier that have no PONG yet. */
+uint64_t link_pings_waiting(const struct link *l);
 /** When anything was last received, and how often, and how many bytes were sent again over its life. */
 uint64_t link_last_rx_ms(const struct link *l);
 uint64_t link_replayed(const struct link *l);

@@ -1,6 +1,8 @@
 /* h2: windows, budgets, credit, and whose turn it is. */
 #include "h2_pair.h"
 
+#define MANY 100
+
 /* Another request of `visitor`, answered by the pair's next script with a head and as much body as is taken. */
 static void download(struct h2_pair *p, struct half_script *visitor, size_t n)
 {
@@ -46,6 +48,31 @@ static void stalled_visitors(void)
 	}
 	pair_run(&p);
 	for (int i = 0; i < 4; i++)
+		CU_ASSERT_TRUE(visitors[i].ended && visitors[i].got == origins[i].sent && !visitors[i].wrong);
+	pair_over(&p);
+}
+
+/* A hundred of them: each has a window's worth on its way, and the later ones less ahead of it. */
+static void many_stalled_visitors(void)
+{
+	struct half_script visitors[MANY], origins[MANY];
+	struct h2_pair p;
+	size_t ahead;
+
+	pair_init(&p, origins, MANY);
+	for (int i = 0; i < MANY; i++) {
+		download(&p, &visitors[i], 10000000);
+		CU_ASSERT_EQUAL(visitors[i].got, 0);
+		CU_ASSERT_TRUE(origins[i].sent >= H2_WINDOW_MIN + H2_SEND_TUNNEL / MANY);
+	}
+	ahead = origins[MANY - 1].sent - H2_WINDOW_MIN;
+	CU_ASSERT_TRUE(ahead <= H2_SEND_TUNNEL / MANY + H2_QUANTUM);
+	for (int i = 0; i < MANY; i++) {
+		script_grant(&visitors[i], 1000000);
+		half_end(&origins[i].half, NULL);
+	}
+	pair_run(&p);
+	for (int i = 0; i < MANY; i++)
 		CU_ASSERT_TRUE(visitors[i].ended && visitors[i].got == origins[i].sent && !visitors[i].wrong);
 	pair_over(&p);
 }
@@ -370,6 +397,7 @@ static void quantum(void)
 
 static const struct unit_test tests[] = {
 	{"four visitors who read nothing do not block a fifth", stalled_visitors},
+	{"among a hundred of them the later ones have half as much taken ahead", many_stalled_visitors},
 	{"the end arrives behind a window that was used up", ends_behind_full_windows},
 	{"a response that has crossed is told to its end, however slowly it is taken", slow_reader},
 	{"who reads only after sending all gets an early response", early_response_to_who_reads_last},

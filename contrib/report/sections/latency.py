@@ -111,8 +111,8 @@ def run(context):
 		milliseconds(v[-1])] for (label, n), v in sorted_.items()]
 	count = len({round_ for values in samples.values() for round_, _ in values})
 	return f"""A small request, `GET /echo`, and its answer, which is compared with what was asked for, on a kept
-connection. Visitors speak to aditd without an ingress of their own, in all rows but the first: what differs is the way between
-aditd and adit.
+connection. Visitors speak to aditd without an ingress of their own, in all rows but the first: what differs is the
+way between aditd and adit.
 
 {compared.described()}
 
@@ -127,6 +127,6 @@ at once. A tunnel whose answers wait as well needs more than is shown here.
 {curves(context, sorted_, 10)}
 
 How: {count} round(s), each through all the ways, one at a time. A visitor is a process with one connection
-(TCP_NODELAY); ten begin a tenth of their pace after each other, so that they do not queue by accident. The old tunnel's visitors ask
-at any point between two polls. Raw: {link}.
+(TCP_NODELAY); ten begin a tenth of their pace after each other, so that they do not queue by accident. The old
+tunnel's visitors ask at any point between two polls. Raw: {link}.
 """

@@ -143,8 +143,9 @@ def summarize_crowds(context, found):
 		if n == most and together:
 			told[label] = f"{len(r['times'])} of {n}, {milliseconds(1000 * r['seconds'])}"
 			met = met and len(r["times"]) == n
+	new = [f"{way.label} {told.get(way.label, '–')}" for way in compared.ADITS]
 	context.summary(f"{most} visitors at once: right answers, until all had theirs",
-		told.get(compared.OLD.label, "–"), "; ".join(f"{way.label} {told.get(way.label, '–')}" for way in compared.ADITS), met)
+		told.get(compared.OLD.label, "–"), "; ".join(new), met)
 
 
 def body_part(context, found):
@@ -211,8 +212,8 @@ def run(context):
 
 Each visitor has a connection and posts {CROWD_BODY} random bytes that nobody else posts; the answer must be those
 bytes. *At once*: the origin answers nobody before the requests of all are there, so all are under way at the same
-time. *In turn*: each visitor asks {EACH} times, one after another. All visitors are one Python program, and the origin
-is another: what those cost by themselves is in the first rows.
+time. *In turn*: each visitor asks {EACH} times, one after another. All visitors are one Python program, and the
+origin is another: what those cost by themselves is in the first rows.
 
 {crowd_table}
 {crowd_picture}
