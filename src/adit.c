@@ -138,8 +138,8 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
-	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0; /* a TCP port's visitor gets no page */
-	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
+	/* a visitor of a TCP port gets no page that says why */
+	enum log_level level = r->status >= 500 && strcmp(r->method, "CONNECT") == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
 	if (r->err == ADIT_ERR_DESCRIPTORS && log_seldom(&c->starved_ms, loop_ms(c->loop)))
 		log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(r->err)));
@@ -158,8 +158,7 @@ static void on_request(void *owner, struct h2_stream *s, const struct head *h, b
 	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
-	if (x)
-		/* the head belongs to the stream, which has no more use for it */
+	if (x) /* the head belongs to the stream, which has no more use for it */
 		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
 }
 
