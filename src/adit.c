@@ -36,8 +36,6 @@
 _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration names fits a HELLO");
 /** Twice that with the file before it: weeks of a flapping link. */
 #define TRACE_MAX_BYTES (64u << 20)
-/** Between two records that descriptors are lacking. */
-#define STARVED_MS 10000
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
@@ -137,26 +135,14 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	return half;
 }
 
-/* Once, not for each request. */
-static void tell_starved(struct client *c)
-{
-	uint64_t now = loop_ms(c->loop);
-
-	if (c->starved_ms && now - c->starved_ms < STARVED_MS)
-		return;
-	c->starved_ms = now;
-	log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(ADIT_ERR_DESCRIPTORS)));
-}
-
 static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
 	/* a visitor of a TCP port gets no page that says why */
-	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0;
-	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
+	enum log_level level = r->status >= 500 && strcmp(r->method, "CONNECT") == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
-	if (r->err == ADIT_ERR_DESCRIPTORS)
-		tell_starved(c);
+	if (r->err == ADIT_ERR_DESCRIPTORS && log_seldom(&c->starved_ms, loop_ms(c->loop)))
+		log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(r->err)));
 	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
 	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
 	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method),
@@ -172,8 +158,7 @@ static void on_request(void *owner, struct h2_stream *s, const struct head *h, b
 	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
-	if (x)
-		/* the head belongs to the stream, which has no more use for it */
+	if (x) /* the head belongs to the stream, which has no more use for it */
 		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
 }
 
