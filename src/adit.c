@@ -36,6 +36,8 @@
 _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration names fits a HELLO");
 /** Twice that with the file before it: weeks of a flapping link. */
 #define TRACE_MAX_BYTES (64u << 20)
+/** Between two records that descriptors are lacking. */
+#define STARVED_MS 10000
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
@@ -72,6 +74,7 @@ struct client {
 	struct budget budget;
 	struct work *now, *next, *old; /* serving; taking over after SIGHUP; those that finish their requests */
 	struct timer drain;
+	uint64_t starved_ms; /* when it was last told that descriptors are lacking */
 	struct notify_watchdog watchdog;
 	bool leaving;
 	bool terminal; /* somebody watches standard output: lines for people */
@@ -134,6 +137,17 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	return half;
 }
 
+/* Once, not for each request. */
+static void tell_starved(struct client *c)
+{
+	uint64_t now = loop_ms(c->loop);
+
+	if (c->starved_ms && now - c->starved_ms < STARVED_MS)
+		return;
+	c->starved_ms = now;
+	log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(ADIT_ERR_DESCRIPTORS)));
+}
+
 static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
@@ -141,6 +155,8 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0;
 	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
+	if (r->err == ADIT_ERR_DESCRIPTORS)
+		tell_starved(c);
 	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
 	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
 	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method),
@@ -153,7 +169,7 @@ static const struct exchange_events exchange_events = {route, exchange_done};
 
 static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
-	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false};
+	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
 	if (x)
@@ -637,6 +653,7 @@ int main(int argc, char **argv)
 		return code;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	c.loop = loop_new();
 	if (c.loop && open_logs(&c, conf) == 0)

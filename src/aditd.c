@@ -233,7 +233,6 @@ static void on_full(void *owner, bool full)
 	struct server *s = owner;
 
 	s->full = full;
-	log_event(s->log, LOG_LEVEL_WARN, full ? "visitors.full" : "visitors.room", KV_U64("visitors", edge_visitors(s->edge)));
 	for (size_t i = 0; i < s->entrance_count; i++)
 		listener_pause(s->entrances[i].listener, full);
 	ports_pause(s->ports, full);
@@ -521,9 +520,8 @@ static int build(struct server *s)
 	};
 	struct edge_options e = {
 		.conf = c, .log = s->log, .access = s->access, .trace = s->trace, .budget = &s->budget,
-		.headroom = &s->headroom, .full = on_full, .empty = on_empty, .owner = s,
+		.headroom = &s->headroom, .full = on_full, .empty = on_empty, .owner = s, .descriptors = tcp_descriptors(),
 	};
-
 	const struct ports_options p = {
 		.conf = c, .log = s->log, .accepted = on_port_connection, .starved = on_port_starved, .owner = s,
 	};
@@ -637,6 +635,7 @@ int main(int argc, char **argv)
 		return EXIT_BAD_CONF;
 	}
 	memory_tune();
+	memory_keep_reserve();
 	tcp_raise_limit();
 	s.loop = loop_new();
 	if (!s.loop || open_logs(&s, s.conf) < 0) {

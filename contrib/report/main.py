@@ -6,6 +6,11 @@ The map:
   context.py   what a section gets
   page.py      the report's page: summary, machine, sections
   svg.py       pictures
+  scene.py     aditd, adit and visitors, traced, for sections that break something; tests/e2e starts them
+  explain.py   excerpts of transcripts, with what an operator needs to know of their lines
+  timeline.py  a stretch of a trace as a picture
+  sequence.py  who says what to whom, from a text of diagrams/ to a picture
+  protocol.md  the text of the section on protocols
   sections/    one module each, with run(context), which gives its Markdown
   ../bench     programs, ways to the origin, ingresses, the machine's CPU: procs, subjects, ingress, load, measure
 """

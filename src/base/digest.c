@@ -6,8 +6,12 @@
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
+
+/** What getentropy gives at a time, POSIX. */
+#define GETENTROPY_MOST 256
 
 int digest_sha256(const void *p, size_t n, uint8_t out[SHA256_LEN])
 {
@@ -31,8 +35,16 @@ bool digest_equal(const void *a, const void *b, size_t n)
 
 void random_bytes(void *p, size_t n)
 {
-	if (RAND_bytes(p, (int)n) != 1)
-		abort();
+	uint8_t *at = p;
+
+	if (RAND_bytes(p, (int)n) == 1)
+		return;
+	/* it may lack memory; the kernel does not */
+	for (size_t part; n; at += part, n -= part) {
+		part = n < GETENTROPY_MOST ? n : GETENTROPY_MOST;
+		if (getentropy(at, part) < 0)
+			abort();
+	}
 }
 
 uint64_t random_below(uint64_t below)

@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include <stdlib.h> /* defines __GLIBC__ */
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/digest.h"
 
@@ -22,6 +23,38 @@ void memory_tune(void)
 	mallopt(M_MMAP_THRESHOLD, MAP_BYTES);
 	mallopt(M_ARENA_MAX, 1); /* one thread does the work; each arena more takes 128 MiB of addresses */
 #endif
+}
+
+void memory_keep_reserve(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_AS, &r) < 0 || r.rlim_cur == RLIM_INFINITY || r.rlim_cur <= MEMORY_RESERVE)
+		return;
+	r.rlim_max = r.rlim_cur;
+	r.rlim_cur -= MEMORY_RESERVE;
+	setrlimit(RLIMIT_AS, &r);
+}
+
+/* The limit is raised for this one call: what it gets it keeps, and nobody else gets any of it. */
+void *memory_from_reserve(void *p, long n)
+{
+	struct rlimit r, more;
+	void *got;
+
+	if (!n) {
+		free(p);
+		return NULL;
+	}
+	got = realloc(p, (size_t)n);
+	if (got || getrlimit(RLIMIT_AS, &r) < 0 || r.rlim_cur == RLIM_INFINITY)
+		return got;
+	more = (struct rlimit){r.rlim_max, r.rlim_max};
+	if (setrlimit(RLIMIT_AS, &more) == 0) {
+		got = realloc(p, (size_t)n);
+		setrlimit(RLIMIT_AS, &r);
+	}
+	return got;
 }
 
 void memory_give_back(void)

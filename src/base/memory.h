@@ -7,12 +7,23 @@
 
 #include <stddef.h>
 
+/** libev's tables of 30 000 descriptors are 1.5 MiB, and growing leaves holes as large. */
+#define MEMORY_RESERVE (4u * 1024 * 1024)
+
 /**
  * Keeps a few MiB of freed heap instead of giving it back to the kernel at once: buffers of 4 to 64 KiB come and go
  * with every body, and mapping their pages anew each time cost a tenth of a download's CPU. Does nothing where the
  * C library has no such knobs.
  */
 void memory_tune(void);
+
+/**
+ * realloc (free for `n` 0) for libev, which ends the process when it gets nothing. Under RLIMIT_AS it may have what
+ * memory_keep_reserve has kept back from everybody else: so large that all of its tables fit.
+ */
+void *memory_from_reserve(void *p, long n);
+/** Under RLIMIT_AS: makes the soft limit MEMORY_RESERVE less than what it was, and that the hard one. */
+void memory_keep_reserve(void);
 
 /** Gives what is free back to the system, also between what is used: for when much has gone. It takes 0.2 ms for each
  *  MiB that is free. */

@@ -15,8 +15,9 @@
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(SANITIZED)
-#include <sanitizer/allocator_interface.h>
 #define HEAP_SANITIZED 1
+/* of sanitizer/allocator_interface.h, which gcc does not bring */
+size_t __sanitizer_get_current_allocated_bytes(void);
 #elif defined(__GLIBC__)
 #include <malloc.h>
 #define HEAP_GLIBC 1

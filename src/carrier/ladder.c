@@ -266,7 +266,7 @@ static void on_dialled(void *arg, struct stream *s, int err, const char *detail)
 		bool h2 = strcmp(s->alpn, TLS_ALPN_H2) == 0;
 
 		stream_free(&s);
-		fail_early(r, h2 ? LADDER_WS_H1 : LADDER_WS_H2, ADIT_ERR_PROTO,
+		fail_early(r, h2 ? LADDER_WS_H1 : LADDER_WS_H2, ADIT_ERR_UPGRADE,
 		           h2 ? "the server chose HTTP/2" : "it needs HTTP/2 over TLS, which the server did not choose");
 		return;
 	}

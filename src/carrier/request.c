@@ -19,6 +19,8 @@ int carrier_err_of_status(int status)
 	case 429:
 	case 503:
 		return ADIT_ERR_LIMIT;
+	case 426: /* the Upgrade was taken out on the way */
+		return ADIT_ERR_UPGRADE;
 	default:
 		return ADIT_ERR_PROTO;
 	}

@@ -116,7 +116,7 @@ static void on_ready(void *owner)
 	int err;
 
 	if (!outer_may_connect(a->outer)) {
-		end(a, ADIT_ERR_PROTO, "WebSocket over HTTP/2 (RFC 8441) is not announced");
+		end(a, ADIT_ERR_UPGRADE, "WebSocket over HTTP/2 (RFC 8441) is not announced");
 		return;
 	}
 	half = outer_ask(a->outer, &err);

@@ -120,7 +120,7 @@ static const char *of_ws_h2(const struct doctor_report *all)
 		return no_h2;
 	if (r->status)
 		return connect_refused;
-	return r->err == ADIT_ERR_PROTO ? not_announced : "";
+	return r->err == ADIT_ERR_UPGRADE ? not_announced : "";
 }
 
 const char *doctor_advice(const struct doctor_report *all, enum doctor_step step)

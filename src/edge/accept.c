@@ -148,7 +148,9 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(t->acceptor->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", t->link_id),
 	          KV_Z("carrier", t->carrier), KV_U64("silent_ms", loop_ms(t->acceptor->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(t->session)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("pings", link_pings_waiting(link)),
+	          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+	          KV_U64("requests", session_open(t->session)));
 }
 
 static void session_idle(void *owner)

@@ -23,12 +23,20 @@ static bool same_names(struct tunnel *t, const struct conf_token *token, struct 
 	return false;
 }
 
-static bool proves(const struct tunnel *t, const struct wire_hello *h)
+/* Without memory nobody knows, and a refusal for good would be the end of who has every right. */
+static bool proves(const struct tunnel *t, const struct wire_hello *h, struct refusal *no)
 {
 	uint8_t id[LINK_ID_LEN], proof[SHA256_LEN];
+	int err = hex_decode(t->link_id, CARRIER_LINK_ID_HEX, id, sizeof(id));
 
-	return hex_decode(t->link_id, CARRIER_LINK_ID_HEX, id, sizeof(id)) == 0 &&
-	       wire_proof(t->secret, id, h, proof) == 0 && digest_equal(proof, h->proof, sizeof(proof));
+	err = err ? err : wire_proof(t->secret, id, h, proof);
+	if (err)
+		*no = (struct refusal){503, "out of memory"};
+	else if (!digest_equal(proof, h->proof, sizeof(proof)))
+		*no = (struct refusal){403, "the proof does not fit this link"};
+	else
+		return true;
+	return false;
 }
 
 /* Who it is first, then what he asks: strangers learn nothing of epochs and offsets. */
@@ -37,8 +45,8 @@ static bool judge(struct tunnel *t, const struct tunnel *fresh, const struct con
 {
 	if (!digest_equal(t->token, fresh->token, SHA256_LEN))
 		*no = (struct refusal){403, "this link belongs to another token"};
-	else if (!proves(t, h))
-		*no = (struct refusal){403, "the proof does not fit this link"};
+	else if (!proves(t, h, no))
+		return false;
 	else if (h->epoch <= t->epoch)
 		*no = (struct refusal){409, "this epoch has been used"};
 	else if (!link_may_attach(session_link(t->session), h->rx_offset))

@@ -2,12 +2,13 @@
 
 #include "base/digest.h"
 
-const struct conf_token *auth_token(const struct conf_server *c, struct str bearer)
+const struct conf_token *auth_token(const struct conf_server *c, struct str bearer, int *err)
 {
 	const struct conf_token *found = NULL;
 	uint8_t hash[SHA256_LEN];
 
-	if (!bearer.p || digest_sha256(bearer.p, bearer.n, hash) < 0)
+	*err = bearer.p ? digest_sha256(bearer.p, bearer.n, hash) : 0;
+	if (!bearer.p || *err)
 		return NULL;
 	for (size_t i = 0; i < c->token_count; i++)
 		if (digest_equal(c->tokens[i].sha256, hash, SHA256_LEN))

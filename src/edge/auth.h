@@ -7,8 +7,9 @@
 #include "base/str.h"
 #include "conf/conf.h"
 
-/** The token's entry, NULL when it is none of ours. All entries are compared, each in constant time. */
-const struct conf_token *auth_token(const struct conf_server *c, struct str bearer);
+/** The token's entry, NULL when it is none of ours; or with `*err` ADIT_ERR_NOMEM, when nobody knows whether it is. All
+ *  entries are compared, each in constant time. */
+const struct conf_token *auth_token(const struct conf_server *c, struct str bearer, int *err);
 
 /** May a link of this token have that name (lower case)? Asked at each greeting and each attach. */
 bool auth_name(const struct conf_token *t, const char *name);

@@ -20,10 +20,20 @@
 #include "http/page.h"
 #include "session/session.h"
 
-/** With max_visitors connections the listeners pause; they go on when so many have gone. */
+/** There is room again when so many connections have gone. */
 #define EDGE_SLACK 16
+/** Connections beside all that there is room for, so that adits find in when every visitor has a request: each is
+ *  looked at for as long as its first head takes, and the oldest goes when they are used up. */
+#define EDGE_RESERVE 16
+/** Descriptors for other things than visitors and links: listeners, ports, logs, the loop, the admin's. */
+#define EDGE_DESCRIPTORS 24
+/** Of a link that moves. */
+#define EDGE_LINK_DESCRIPTORS 2
 /** Connections that are looked at to find one that may go for a new one: bounds what an accept costs. */
 #define EDGE_EVICT_LOOK 64
+/** Connections at published ports may be idle for ever, and none makes room; so this part of max_visitors is all they
+ *  get, and web visitors and tunnels always find some. */
+#define EDGE_DOORS_PART 2
 /** While full, it is tried so often to make room. */
 #define EDGE_FULL_MS 500
 /** After its start, names that may be claimed are waited for: their clients dial again just now. */
@@ -48,6 +58,7 @@ struct edge {
 	struct list visitors;    /* HTTP/1.1 */
 	struct list h2_visitors;
 	struct list doors;       /* at published ports */
+	unsigned door_count;
 	unsigned count;          /* all of them */
 	unsigned peak;           /* the most there were since memory was given back */
 	struct hold hold;
@@ -56,7 +67,8 @@ struct edge {
 	struct timer again; /* while full */
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
-	bool full;
+	bool crowded;        /* only the reserve is left */
+	bool full;           /* nor that */
 	bool shut; /* there is no memory for more of them */
 };
 
@@ -71,13 +83,18 @@ static bool may_come_back(const struct edge *e, bool here, bool known, const cha
 	return known || (loop_ms(e->loop) - e->started_ms < EDGE_STARTING_MS && auth_claimable(e->o.conf, name));
 }
 
-static struct half *ask_session(struct session *s, struct rules *rules, struct head *h, int *err)
+static struct half *ask_session(struct session *s, struct rules *rules, struct places *places, struct head *h,
+                                int *err)
 {
 	struct pass *between = NULL;
+	struct half *answering;
 
 	if (rules && (*err = rules_apply(rules, h, &between)) != 0)
 		return NULL;
-	return pass_to(between, session_ask(s, err));
+	answering = session_ask(s, err);
+	if (answering)
+		h2_stream_place(answering, places);
+	return pass_to(between, answering);
 }
 
 /* Memory is asked for once: who waits, or moves to another link, has begun. It is that of windows too: what waits for
@@ -105,7 +122,7 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	if (!may_begin(e, x, err) || !admit_judge(&e->admit, e->o.registry, x, h, &rules, err))
 		return NULL;
 	s = registry_find(e->o.registry, str_of(name), &known);
-	answering = s ? ask_session(s, rules, h, err) : NULL;
+	answering = s ? ask_session(s, rules, exchange_places(x), h, err) : NULL;
 	if (answering)
 		hold_sent(&e->hold, x, s);
 	if (answering || (s && *err != ADIT_ERR_LIMIT))
@@ -147,16 +164,29 @@ static void exchange_done(void *arg, const struct exchange_report *r)
 
 static const struct exchange_events exchange_events = {route, exchange_done};
 
+/* Connections that there is room for, not counting the reserve. */
+static unsigned room(const struct edge *e)
+{
+	unsigned max = e->o.conf->max_visitors;
+	unsigned kept = EDGE_DESCRIPTORS + EDGE_RESERVE + EDGE_LINK_DESCRIPTORS * acceptor_links(e->o.acceptor);
+	unsigned left = e->o.descriptors > kept ? e->o.descriptors - kept : 1;
+
+	return left < max ? left : max;
+}
+
 static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, bool bodyless, const char *name,
                       bool trusted)
 {
 	const struct forward_visitor v = {str_of(from->stream->peer.ip), from->stream->tls, trusted};
 	struct str client = forward_client(h, &v);
 	char visitor[ADDRESS_TEXT_MAX];
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, true, from->places};
 	struct exchange *x;
 	int err;
 
+	/* what he has reset may still run at its origin: the place is not free. Unlinked, this one is refused */
+	if (from->places && from->places->taken >= EDGE_H2_STREAMS)
+		return;
 	snprintf(visitor, sizeof(visitor), "%.*s", STR_ARG(client));
 	x = exchange_new(&o, from->asking);
 	if (!x)
@@ -167,6 +197,8 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 		err = fields_set(&h->fields, STR(FORWARD_TUNNEL), str_of(name));
 	if (!err && !str_eq(str_of(visitor), v.address)) /* else it is the last member of X-Forwarded-For */
 		err = fields_set(&h->fields, STR(FORWARD_VISITOR), str_of(visitor));
+	if (!err && from->reserve && e->count > room(e))
+		err = ADIT_ERR_LIMIT;
 	exchange_name(x, name);
 	if (err)
 		exchange_fail(x, h, bodyless, err);
@@ -196,14 +228,14 @@ static void on_request(struct edge *e, const struct visit *v, struct head *h, bo
 
 static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
 {
-	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL};
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL, edge_h1_is_reserve(c), NULL};
 
 	on_request(owner, &v, h, bodyless);
 }
 
 static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
 {
-	const struct visit v = {asking, edge_h2_stream(c), NULL, c};
+	const struct visit v = {asking, edge_h2_stream(c), NULL, c, edge_h2_is_reserve(c), edge_h2_places(c)};
 	struct edge *e = owner;
 
 	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
@@ -214,9 +246,13 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 
 static void update_full(struct edge *e)
 {
-	unsigned max = e->o.conf->max_visitors, slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
-	bool full = e->shut || (e->full ? e->count + slack > max : e->count >= max);
+	unsigned max = room(e), slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
+	bool crowded = e->shut || (e->crowded ? e->count + slack > max : e->count >= max);
+	bool full = e->shut || e->count >= max + EDGE_RESERVE;
 
+	if (crowded != e->crowded)
+		log_event(e->o.log, LOG_LEVEL_WARN, crowded ? "visitors.full" : "visitors.room", KV_U64("visitors", e->count));
+	e->crowded = crowded;
 	if (full == e->full)
 		return;
 	e->full = full;
@@ -370,13 +406,17 @@ static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
 	struct edge_h2 *c2 = NULL;
 
 	if (h2)
-		c2 = edge_h2_new(e->loop, s, first, e->o.budget, &h2_events, e);
+		c2 = edge_h2_new(e->loop, s, first, conf_trusts(e->o.conf, s->peer.ip), e->o.budget, &h2_events, e);
 	else
 		c1 = edge_h1_new(e->loop, s, first, &h1_events, e);
 	if (c1)
 		list_append(&e->visitors, edge_h1_node(c1));
 	if (c2)
 		list_append(&e->h2_visitors, edge_h2_node(c2));
+	if (c1 && e->count > room(e))
+		edge_h1_reserve(c1);
+	if (c2 && e->count > room(e))
+		edge_h2_reserve(c2);
 	if (c1 && e->draining)
 		edge_h1_drain(c1, EDGE_DRAIN_PATIENT);
 	if (c2 && e->draining)
@@ -395,7 +435,7 @@ static void on_greeting_gone(void *arg)
 /* Before a newcomer is among them. */
 static void make_room(struct edge *e)
 {
-	if (!e->draining && e->count + 1 >= e->o.conf->max_visitors)
+	if (!e->draining && e->count + 1 >= room(e))
 		evict_one(e);
 }
 
@@ -415,22 +455,43 @@ void edge_accept(void *arg, struct stream *s)
 
 /* ---- published ports */
 
+static void one_door_less(struct edge *e)
+{
+	e->door_count--;
+	one_less(e);
+}
+
 static void on_door_closed(void *owner, struct door *d)
 {
 	(void)d;
-	one_less(owner);
+	one_door_less(owner);
+}
+
+static bool may_enter(struct edge *e, const char *visitor)
+{
+	unsigned max = room(e) / EDGE_DOORS_PART;
+
+	if (e->draining > EDGE_DRAIN_PATIENT)
+		return false;
+	if (e->count + 1 >= room(e))
+		evict_one(e);
+	if (e->door_count < (max ? max : 1) && e->count < room(e))
+		return true;
+	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", visitor),
+	          KV_I64("status", err_status(ADIT_ERR_LIMIT)), KV_Z("error", "too many connections to published ports"));
+	return false;
 }
 
 static void ask(struct edge *e, struct door *d, const char *visitor, const char *name)
 {
-	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false};
+	struct exchange_options o = {&exchange_events, e, PAGE_HOP_SERVER, visitor, false, NULL};
 	struct exchange *x = exchange_new(&o, door_half(d));
 	struct head h;
 	int err;
 
 	if (!x) {
 		door_free(&d);
-		one_less(e);
+		one_door_less(e);
 		return;
 	}
 	head_init(&h);
@@ -450,13 +511,13 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name)
 	struct door *d;
 
 	snprintf(visitor, sizeof(visitor), "%s", s->peer.ip);
-	make_room(e);
-	d = e->draining > EDGE_DRAIN_PATIENT ? NULL : door_new(e->loop, s, on_door_closed, e);
+	d = may_enter(e, visitor) ? door_new(e->loop, s, on_door_closed, e) : NULL;
 	if (!d) {
 		stream_free(&s);
 		return;
 	}
 	list_append(&e->doors, door_node(d));
+	e->door_count++;
 	e->count++;
 	update_full(e);
 	ask(e, d, visitor, name);
@@ -485,6 +546,9 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	list_init(&e->doors);
 	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);
+	if (room(e) < o->conf->max_visitors)
+		log_event(o->log, LOG_LEVEL_WARN, "descriptors.few", KV_U64("descriptors", o->descriptors),
+		          KV_U64("max_visitors", o->conf->max_visitors), KV_U64("visitors", room(e)));
 	timer_init(&e->again, l, look_again, e);
 	return e;
 }

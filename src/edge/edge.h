@@ -2,8 +2,9 @@
  * addressed to the tunnel's own endpoints to accept.
  * Layer edge.
  * Invariants: a request is routed by its host only, a connection to a published port by that; under a tunnel's name every path belongs to its origin; without a
- * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, the one that has been without a
- * request for longest goes, and only when none is without, nobody else comes in.
+ * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, or as many as there are descriptors
+ * for, the one that has been without a request for longest goes; when none is without, a few more come in, who are
+ * answered 503 unless they ask for a tunnel's endpoints: visitors lock no owner out.
  */
 #ifndef ADIT_EDGE_EDGE_H
 #define ADIT_EDGE_EDGE_H
@@ -25,7 +26,8 @@ struct edge_options {
 	struct log *log, *access, *trace;
 	struct budget *budget;          /* the process's, for HTTP/2 visitors' windows */
 	struct headroom *headroom;      /* the process's; NULL = memory without bound */
-	/* The number of visitor connections has reached the limit, or is below it again: (un)pause the listeners. */
+	unsigned descriptors;           /* that the process may have */
+	/* There is no room for one more connection, or there is again: (un)pause the listeners. */
 	void (*full)(void *owner, bool full);
 	/* Draining, and the last visitor has gone; may be NULL. */
 	void (*empty)(void *owner);

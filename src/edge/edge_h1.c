@@ -521,6 +521,16 @@ bool edge_h1_may_ask(const struct edge_h1 *c)
 	}
 }
 
+void edge_h1_reserve(struct edge_h1 *c)
+{
+	c->reserve = true;
+}
+
+bool edge_h1_is_reserve(const struct edge_h1 *c)
+{
+	return c->reserve;
+}
+
 uint64_t edge_h1_idle_since(const struct edge_h1 *c)
 {
 	bool between = c->state == H1C_IDLE || c->state == H1C_HEAD;

@@ -80,6 +80,9 @@ void edge_h1_evict(struct edge_h1 *c);
 
 struct half *edge_h1_half(struct edge_h1 *c);
 const struct stream *edge_h1_stream(const struct edge_h1 *c);
+/** It has come into the reserve: as long as that is needed it gets no way to a tunnel. */
+void edge_h1_reserve(struct edge_h1 *c);
+bool edge_h1_is_reserve(const struct edge_h1 *c);
 /** The connection's place in its owner's list; unlinked when it is closed. */
 struct list *edge_h1_node(struct edge_h1 *c);
 struct edge_h1 *edge_h1_of_node(struct list *node);

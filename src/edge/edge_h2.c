@@ -35,6 +35,7 @@ struct edge_h2 {
 	struct h2 *h2;
 	struct h2_pump pump;
 	struct budget budget;
+	struct places *places;
 	struct timer timer;
 	uint64_t since[H2C_WAITS]; /* 0: it is not waited for */
 	uint32_t block;            /* h2's number of the field block that is waited for */
@@ -44,7 +45,7 @@ struct edge_h2 {
 	bool last_said; /* no more requests are looked at */
 	bool failed;    /* when what h2 says about that is written it ends */
 	bool lingers;   /* all is said */
-	bool carries;
+	bool carries, reserve;
 };
 
 /* ---- deadlines */
@@ -110,6 +111,7 @@ static void release(void *arg)
 	struct edge_h2 *c = arg;
 
 	h2_free(&c->h2, ADIT_ERR_ABANDONED);
+	places_unref(&c->places);
 	h2_pump_clear(&c->pump);
 	free(c);
 }
@@ -345,11 +347,11 @@ static const struct h2_events h2_events = {h2_woken, h2_request, h2_idle, h2_ref
 
 /* ---- life */
 
-struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, struct budget *budget,
+struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, bool crowd, struct budget *budget,
                             const struct edge_h2_events *events, void *owner)
 {
 	struct edge_h2 *c = calloc(1, sizeof(*c));
-	struct h2_options o = {.role = H2_ANSWERING, .streams = EDGE_H2_STREAMS};
+	struct h2_options o = {.role = H2_ANSWERING, .streams = EDGE_H2_STREAMS, .crowd = crowd ? EDGE_H2_CROWD : 1};
 	struct iovec v;
 
 	if (!c)
@@ -361,8 +363,10 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	o.budget = &c->budget;
 	list_init(&c->node);
 	c->free = (struct task){.run = release, .arg = c};
-	c->h2 = h2_new(&o, &h2_events, c);
+	c->places = places_new();
+	c->h2 = c->places ? h2_new(&o, &h2_events, c) : NULL;
 	if (!c->h2) {
+		places_unref(&c->places);
 		free(c);
 		return NULL;
 	}
@@ -378,9 +382,24 @@ struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first,
 	return c;
 }
 
+struct places *edge_h2_places(const struct edge_h2 *c)
+{
+	return c->places;
+}
+
 void edge_h2_carry(struct edge_h2 *c)
 {
 	c->carries = true;
+}
+
+void edge_h2_reserve(struct edge_h2 *c)
+{
+	c->reserve = true;
+}
+
+bool edge_h2_is_reserve(const struct edge_h2 *c)
+{
+	return c->reserve;
 }
 
 bool edge_h2_carries(const struct edge_h2 *c)
@@ -402,9 +421,15 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how)
 
 uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
-	if (h2_open(c->h2) || c->pump.out.len || c->lingers || c->carries || stream_unsent(c->pump.stream))
+	static const enum edge_h2_wait without[] = {H2C_IDLE, H2C_FIRST, H2C_BLOCK};
+
+	if (h2_asked(c->h2) || c->pump.rest || c->pump.out.len || c->lingers || c->carries ||
+	    stream_unsent(c->pump.stream))
 		return 0;
-	return c->since[H2C_IDLE] ? c->since[H2C_IDLE] : c->since[H2C_FIRST];
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		if (c->since[without[i]])
+			return c->since[without[i]];
+	return 0;
 }
 
 void edge_h2_evict(struct edge_h2 *c)

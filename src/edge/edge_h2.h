@@ -14,6 +14,9 @@
 
 /** Streams of one visitor connection at once; browsers and ingresses take 100 to 256. */
 #define EDGE_H2_STREAMS 128
+/** A proxy in `trusted_proxies` brings many visitors on one connection: so many times a visitor's floods are none. Each
+ *  is few frames that cost little; what may be at work at once is EDGE_H2_STREAMS, whoever brings it. */
+#define EDGE_H2_CROWD 16
 /** What one connection may be granted for uploads: all its streams' first windows, and one that grows. */
 #define EDGE_H2_BUDGET (32u * 1024 * 1024)
 /** Without a stream; browsers keep connections for minutes, ingresses close after 75 to 180 s. */
@@ -45,8 +48,9 @@ struct edge_h2_events {
 	void (*closed)(void *owner, struct edge_h2 *c);
 };
 
-/** Takes over the stream; `first` (may be NULL) was read from it already and is emptied. NULL: out of memory. */
-struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, struct budget *budget,
+/** Takes over the stream; `first` (may be NULL) was read from it already and is emptied. `crowd`: it is a proxy's that
+ *  is trusted. NULL: out of memory. */
+struct edge_h2 *edge_h2_new(struct loop *l, struct stream *s, struct buf *first, bool crowd, struct budget *budget,
                             const struct edge_h2_events *events, void *owner);
 /** Ends it at once; `closed` is not called. */
 void edge_h2_free(struct edge_h2 **c);
@@ -59,12 +63,17 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c);
 void edge_h2_evict(struct edge_h2 *c);
 /** May a visitor bring one more request on it? */
 bool edge_h2_may_ask(const struct edge_h2 *c);
+/** How many places its requests take up with tunnels: those too that it has reset, until adit knows of it. */
+struct places *edge_h2_places(const struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */
 void edge_h2_carry(struct edge_h2 *c);
 /** Is it spared by a drain? */
 bool edge_h2_carries(const struct edge_h2 *c);
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c);
+/** It has come into the reserve: as long as that is needed it gets no way to a tunnel. */
+void edge_h2_reserve(struct edge_h2 *c);
+bool edge_h2_is_reserve(const struct edge_h2 *c);
 /** Its place in its owner's list; unlinked when it is closed. */
 struct list *edge_h2_node(struct edge_h2 *c);
 struct edge_h2 *edge_h2_of_node(struct list *node);

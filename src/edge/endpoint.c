@@ -299,13 +299,15 @@ void endpoint_init(struct endpoint *e, struct loop *l, struct acceptor *a, const
 	probe_table_init(&e->probes, l);
 }
 
-/* Judges the bearer token, and leaves nothing of it in memory. `*guess`: it is a wrong one, and not none. */
-static const struct conf_token *take_token(const struct endpoint *e, const struct visit *v, struct head *h, bool *guess)
+/* Judges the bearer token, and leaves nothing of it in memory. `*guess`: it is a wrong one, and not none. `*err`: it
+ * could not be judged, which is no refusal: that would be final. */
+static const struct conf_token *take_token(const struct endpoint *e, const struct visit *v, struct head *h, bool *guess,
+                                           int *err)
 {
 	const struct str bearer = carrier_bearer(h);
-	const struct conf_token *t = auth_token(e->conf, bearer);
+	const struct conf_token *t = auth_token(e->conf, bearer, err);
 
-	*guess = !t && bearer.n;
+	*guess = !t && bearer.n && !*err;
 	fields_forget(&h->fields, STR("authorization"));
 	tls_hide(v->stream, true); /* the next poll brings it again */
 	if (v->h1)
@@ -317,7 +319,8 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 {
 	struct arrival a = {.acceptor = e->acceptor};
 	bool guess;
-	const struct conf_token *t = take_token(e, v, h, &guess);
+	int err;
+	const struct conf_token *t = take_token(e, v, h, &guess, &err);
 	struct str protocol = head_get(h, HEAD_PROTOCOL);
 	char misfit[CARRIER_DETAIL_MAX + 1];
 
@@ -328,7 +331,9 @@ void endpoint_serve(struct endpoint *e, const struct visit *v, struct head *h)
 		a.kind = str_eq_nocase(protocol, STR("websocket")) ? CARRIER_WS : CARRIER_DIRECT;
 		a.probes = &e->probes;
 	}
-	if (!t) {
+	if (err) {
+		answer(e, v, 503, err_text(err), "1");
+	} else if (!t) {
 		refuse_stranger(e, v, h, guess);
 	} else if (!carrier_version_fits(fields_get(&h->fields, STR("adit-version")), true, misfit)) {
 		answer(e, v, 426, misfit, NULL);

@@ -21,6 +21,8 @@ struct visit {
 	const struct stream *stream; /* of its connection: who asks, and whether by TLS */
 	struct edge_h1 *h1;          /* its connection when it is HTTP/1.1, else NULL */
 	struct edge_h2 *h2;          /* and when it is HTTP/2 */
+	bool reserve;                /* it has come into what is kept for tunnels' owners */
+	struct places *places;       /* of its connection, for requests to tunnels; NULL: one connection, one request */
 };
 
 struct endpoint {

@@ -22,6 +22,7 @@ struct exchange {
 	bool informed;       /* the visitor has got a 1xx */
 	bool waits;          /* for a route */
 	bool keeps;
+	struct places *places;
 	bool grpc;           /* its client understands resets */
 	bool websocket;      /* asked for */
 	struct head *kept;   /* of a request that waits, or may be asked again */
@@ -66,6 +67,7 @@ static void leave(struct exchange *x)
 	if (--x->depth || !x->over)
 		return;
 	forget_head(x);
+	places_unref(&x->places);
 	free(x->text);
 	free(x);
 }
@@ -379,6 +381,7 @@ struct exchange *exchange_new(const struct exchange_options *o, struct half *ask
 	x->request_ended = x->response_begun = x->response_ended = false;
 	x->informed = x->waits = false;
 	x->keeps = o->keeps;
+	x->places = places_ref(o->places);
 	x->kept = NULL;
 	x->asks = 0;
 	x->retry_after_s = 0;
@@ -487,6 +490,11 @@ void exchange_detail(struct exchange *x, const char *detail)
 void exchange_retry_after(struct exchange *x, unsigned seconds)
 {
 	x->retry_after_s = seconds;
+}
+
+struct places *exchange_places(const struct exchange *x)
+{
+	return x->places;
 }
 
 const char *exchange_visitor(const struct exchange *x)

@@ -22,6 +22,7 @@
 #define ADIT_EXCHANGE_EXCHANGE_H
 
 #include "base/list.h"
+#include "base/places.h"
 #include "http/half.h"
 #include "http/head.h"
 
@@ -64,6 +65,7 @@ struct exchange_options {
 	const char *hop;       /* PAGE_HOP_* of this program, for error pages */
 	const char *visitor;   /* copied */
 	bool keeps;            /* it may be asked again: a copy of the head is kept until the response's head */
+	struct places *places; /* of who asks, for who routes; NULL: nobody counts. The exchange takes a reference */
 };
 
 /** For its owner's use; the exchange unlinks the node when it ends. */
@@ -101,6 +103,7 @@ void exchange_detail(struct exchange *x, const char *detail);
 /** Retry-After of an error's page. */
 void exchange_retry_after(struct exchange *x, unsigned seconds);
 const char *exchange_name_of(const struct exchange *x);
+struct places *exchange_places(const struct exchange *x);
 /** Who asked. */
 const char *exchange_visitor(const struct exchange *x);
 

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,6 +113,21 @@ static int allow_abort(scmp_filter_ctx f)
 	return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 2, ARG_IS(0, getpid()), ARG_IS(2, SIGABRT));
 }
 
+/* Its own limit of addresses, within what it had at the start (base/memory.h). */
+static int allow_limit(scmp_filter_ctx f)
+{
+	static const char *const names[] = {"setrlimit", "getrlimit", "ugetrlimit"};
+	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, ARG_IS(0, 0), ARG_IS(1, RLIMIT_AS));
+
+	for (size_t i = 0; !err && i < sizeof(names) / sizeof(names[0]); i++) {
+		int number = seccomp_syscall_resolve_name(names[i]);
+
+		if (number >= 0)
+			err = seccomp_rule_add(f, SCMP_ACT_ALLOW, number, 1, ARG_IS(0, RLIMIT_AS));
+	}
+	return err;
+}
+
 static int fill(scmp_filter_ctx f, enum guard_role role, unsigned *count)
 {
 	int err = allow_plain(f, role, count);
@@ -120,6 +136,7 @@ static int fill(scmp_filter_ctx f, enum guard_role role, unsigned *count)
 	err = err ? err : allow_memory(f);
 	err = err ? err : allow_ioctls(f);
 	err = err ? err : allow_abort(f);
+	err = err ? err : allow_limit(f);
 	if (err)
 		return err;
 	/* all threads; the log's runs already */

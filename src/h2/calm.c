@@ -30,7 +30,7 @@ static const struct {
 static bool spend(struct h2 *h, enum calm_kind kind)
 {
 	uint64_t since = h->calm.kinds[kind].since_us, now = h->now_us;
-	uint32_t rate = limits[kind].per_second, spent = h->calm.kinds[kind].spent;
+	uint32_t rate = limits[kind].per_second * h->calm.crowd, spent = h->calm.kinds[kind].spent;
 	uint64_t back = now > since ? (now - since) * rate / SECOND_US : 0;
 
 	/* earned by data; that may come long after it, and all at once: what is not used is kept */
@@ -46,7 +46,15 @@ static bool spend(struct h2 *h, enum calm_kind kind)
 		h->calm.kinds[kind].since_us = since + back * SECOND_US / rate;
 	}
 	h->calm.kinds[kind].spent = spent + 1;
-	return spent < limits[kind].burst;
+	return spent < limits[kind].burst * h->calm.crowd;
+}
+
+bool h2_calm_hasty(const struct h2 *h)
+{
+	uint64_t since = h->calm.kinds[CALM_RESET].since_us, now = h->now_us;
+	uint64_t back = now > since ? (now - since) * limits[CALM_RESET].per_second / SECOND_US : 0;
+
+	return h->calm.kinds[CALM_RESET].spent > CALM_HASTY + back;
 }
 
 void h2_calm_end(struct h2 *h)
@@ -107,6 +115,12 @@ void h2_calm_reset(struct h2 *h, bool known, uint32_t code)
 	           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
 
 	if (h->gated && his && !spend(h, CALM_RESET) && !h->gate.shut)
+		h2_calm_end(h);
+}
+
+void h2_calm_refuse(struct h2 *h)
+{
+	if (h->gated && !spend(h, CALM_RESET) && !h->gate.shut)
 		h2_calm_end(h);
 }
 

@@ -24,6 +24,10 @@
  *  can become many is an acknowledged PING: 17 bytes. What 128 streams are answered is within it several times. */
 #define CALM_QUEUE 1024
 
+/** Resets from which on a connection's requests are paced, long before it is ended: as many as pages give up on the
+ *  way. Each costs the far end of the tunnel as much as a request; 128 at once bound nothing when they are given up. */
+#define CALM_HASTY 32
+
 enum calm_kind {
 	CALM_RESET,  /* a stream that was reset, by either side */
 	CALM_ANSWER, /* a frame that has to be answered: PING, SETTINGS */
@@ -33,6 +37,7 @@ enum calm_kind {
 };
 
 struct calm {
+	uint32_t crowd; /* so many times the limits of one */
 	struct {
 		uint32_t spent;
 		uint64_t earned;   /* free, for the data that we have sent */
@@ -50,8 +55,12 @@ bool h2_calm_frame(struct h2 *h);
 bool h2_calm_queue(const struct h2 *h);
 /** A field of the block that arrives is decoded. False: that block is too large to go on. */
 bool h2_calm_field(struct h2 *h, size_t name, size_t value);
+/** So many of its streams were reset of late that its requests are to be paced. */
+bool h2_calm_hasty(const struct h2 *h);
 /** RST_STREAM goes out; `known` when there was a stream to reset. */
 void h2_calm_reset(struct h2 *h, bool known, uint32_t code);
+/** We refuse a request of his, as one too many: its reset counts among those that he made us send. */
+void h2_calm_refuse(struct h2 *h);
 /** DATA goes out: who reads it has reason to open windows. `left`: of the stream's window, behind it. */
 void h2_calm_data(struct h2 *h, size_t n, int32_t left);
 /** Ends it for that reason. */

@@ -74,6 +74,8 @@ static void judge_headers(struct h2 *h, int32_t id)
 	uint8_t flags = flags_of(g);
 
 	g->block = true;
+	if (g->allowed)
+		g->allowed--;
 	if (++g->blocks == 0)
 		g->blocks = 1;
 	if (flags & NGHTTP2_FLAG_PRIORITY)
@@ -290,13 +292,19 @@ static size_t take_payload(struct h2 *h, const uint8_t *p, size_t n, bool *on, i
 	return part;
 }
 
+/* Between two frames, and what was allowed has been taken. */
+static bool is_sated(const struct h2_gate *g)
+{
+	return !g->allowed && g->have == 0;
+}
+
 bool h2_gate_recv(struct h2 *h, const uint8_t *p, size_t n, int *err)
 {
 	struct h2_gate *g = &h->gate;
 	bool on = !g->shut;
 
 	*err = 0;
-	while (n && on) {
+	while (n && on && !is_sated(g)) {
 		size_t part;
 
 		if (g->preface < PREFACE_LEN) {
@@ -311,11 +319,27 @@ bool h2_gate_recv(struct h2 *h, const uint8_t *p, size_t n, int *err)
 		p += part;
 		n -= part;
 	}
+	g->left = on ? n : 0;
 	if (on && !h2_calm_queue(h)) {
 		h2_calm_end(h);
 		on = false;
 	}
 	return on;
+}
+
+void h2_allow(struct h2 *h, unsigned requests)
+{
+	h->gate.allowed = requests;
+}
+
+bool h2_hasty(const struct h2 *h)
+{
+	return h->gated && h2_calm_hasty(h);
+}
+
+size_t h2_unread(const struct h2 *h)
+{
+	return h->gate.left;
 }
 
 int h2_gate_settings(struct h2 *h, uint32_t streams)

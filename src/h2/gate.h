@@ -42,6 +42,8 @@ struct h2_gate {
 	size_t blank;               /* HEADERS: where its priority begins, SIZE_MAX = it has none */
 	uint8_t entry[GATE_ENTRY];  /* SETTINGS: the entry that is arriving */
 	unsigned acks;
+	unsigned allowed;           /* so many requests more are looked at */
+	size_t left;                /* bytes that were not looked at therefore */
 	bool shut;                  /* it has ended the connection: nothing passes any more */
 	bool block;                 /* a field block has begun and not ended */
 	uint32_t blocks;

@@ -13,6 +13,9 @@
 #define TUNNEL_RESET_BURST 1000000
 #define TUNNEL_RESET_RATE 1000000
 
+/** RST_STREAM (RFC 9113 section 6.4). */
+#define RST_BYTES (H2_FRAME_HEADER + 4)
+
 static struct h2_stream *find(struct h2 *h, int32_t id)
 {
 	return id > 0 ? nghttp2_session_get_stream_user_data(h->session, id) : NULL;
@@ -42,7 +45,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		h2_wake(h);
 		return 0;
 	}
-	s->id = frame->hd.stream_id;
+	s->id = h->arriving = frame->hd.stream_id;
 	nghttp2_session_set_stream_user_data(session, s->id, s);
 	return 0;
 }
@@ -78,8 +81,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-/* One bad field of an origin is dropped, not the stream (RFC 9113 section 8.2.1 leaves that to the recipient). A
- * tunnel brings what its other end has let pass. */
+/* One bad field of an origin is dropped, not the stream: origins are what they are. A visitor's request with one is
+ * malformed (RFC 9113 section 8.2.1), and so is what a tunnel brings: its other end has let no such field pass. */
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                              size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
@@ -92,7 +95,7 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 	(void)value;
 	(void)value_len;
 	(void)flags;
-	return h->tunnel || h->role == H2_ASKING ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	return h->role == H2_ASKING && !h->tunnel ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
@@ -131,6 +134,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	(void)session;
 	switch (frame->hd.type) {
 	case NGHTTP2_HEADERS:
+		h->arriving = 0;
 		if (s && s->refused && !s->got_final) {
 			s->got_final = true;
 			h->events->refused(h->owner, s, s->refused);
@@ -152,6 +156,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		window_opened(h, frame->hd.stream_id);
 		break;
 	case NGHTTP2_RST_STREAM:
+		h->reset_got = true;
 		h2_gate_ended(&h->gate, frame->hd.stream_id);
 		break;
 	case NGHTTP2_GOAWAY:
@@ -193,6 +198,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	(void)session;
 	if (frame->hd.type == NGHTTP2_RST_STREAM)
 		h2_calm_reset(h, s != NULL, frame->rst_stream.error_code);
+	if (frame->hd.type == NGHTTP2_RST_STREAM && s && h->tunnel && h->role == H2_ASKING)
+		s->gone_at = h->given + RST_BYTES; /* nghttp2 tells before we give its bytes on */
 	/* nghttp2 has found a fault that ends the connection, and hears nothing any more */
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		h->error = why_ended(h);
@@ -235,6 +242,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	buf_take(&s->out, h->out + H2_FRAME_HEADER, n);
 	h->out += H2_FRAME_HEADER + n;
 	h->out_room -= H2_FRAME_HEADER + n;
+	h->given += H2_FRAME_HEADER + n;
 	/* a connection that lives for hours is small while it says little at a time, and bulk while it never catches up */
 	s->turn.sent = s->raw && !s->out.len ? 0 : s->turn.sent + n;
 	h->sent += n;
@@ -313,6 +321,7 @@ static void put(struct h2 *h)
 	memcpy(h->out, h->rest, n);
 	h->out += n;
 	h->out_room -= n;
+	h->given += n;
 	h->rest += n;
 	h->rest_len -= n;
 }
@@ -479,12 +488,14 @@ struct h2 *h2_new(const struct h2_options *o, const struct h2_events *events, vo
 	h->role = o->role;
 	h->tunnel = o->tunnel;
 	h->gated = h->role == H2_ANSWERING && !h->tunnel;
-	h->gate.last = -1;
+	h->gate = (struct h2_gate){.last = -1, .allowed = ~0u};
 	h->budget = o->budget;
+	h->calm.crowd = o->crowd ? o->crowd : 1;
 	h->streams_max = o->streams ? o->streams : H2_STREAMS_MAX;
 	h->window = o->window ? o->window : H2_WINDOW_MIN;
 	list_init(&h->streams);
 	list_init(&h->dead);
+	list_init(&h->leaving);
 	sched_init(&h->sched);
 	if (make_session(h) < 0 || submit_settings(h) < 0) {
 		nghttp2_session_del(h->session);
@@ -528,9 +539,31 @@ void h2_free(struct h2 **hp, int err)
 		half_abort(&s->half, err);
 		h2_stream_bury(s);
 	}
+	h2_arrived(h, UINT64_MAX);
 	free_dead(h);
 	nghttp2_session_del(h->session);
 	free(h);
+}
+
+void h2_arrived(struct h2 *h, uint64_t offset)
+{
+	h->arrived = offset;
+	while (!list_empty(&h->leaving)) {
+		struct h2_stream *s = container_of(h->leaving.next, struct h2_stream, node);
+
+		if (s->gone_at > offset)
+			break;
+		h->leaving_count--;
+		h2_stream_leave(s);
+	}
+}
+
+bool h2_was_reset(struct h2 *h)
+{
+	bool got = h->reset_got;
+
+	h->reset_got = false;
+	return got;
 }
 
 void h2_cut(struct h2 *h)
@@ -571,7 +604,7 @@ struct half *h2_ask(struct h2 *h, int *err)
 	if (h2_leaving(h))
 		return NULL;
 	*err = ADIT_ERR_LIMIT;
-	if (h->open >= h2_streams_allowed(h))
+	if (h->open + h->leaving_count >= h2_streams_allowed(h))
 		return NULL;
 	s = h2_stream_new(h);
 	if (!s)
@@ -647,4 +680,9 @@ uint32_t h2_block(const struct h2 *h)
 unsigned h2_open(const struct h2 *h)
 {
 	return h->open;
+}
+
+unsigned h2_asked(const struct h2 *h)
+{
+	return h->open - (h->arriving ? 1 : 0);
 }

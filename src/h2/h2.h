@@ -14,6 +14,7 @@
 #ifndef ADIT_H2_H2_H
 #define ADIT_H2_H2_H
 
+#include "base/places.h"
 #include "h2/budget.h"
 #include "http/half.h"
 #include "http/head.h"
@@ -28,10 +29,11 @@
 #define H2_WINDOW_MAX (16u * 1024 * 1024)
 /** Body bytes a stream takes from its peer ahead of the scheduler: two reads of an origin's socket. */
 #define H2_SEND_BUFFER (128u * 1024)
-/** A stream that begins among many has its share of this. Of a stranger's at least one quantum: 128 that are not read
- *  cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. Of a tunnel's at least half of
- *  H2_SEND_BUFFER, which is one read. */
-#define H2_SEND_SHARED (2u * 1024 * 1024)
+/** A stream that begins among many has its share of this, at least one quantum. Of a stranger's: 128 that are not read
+ *  cost 6 MiB of what was taken ahead, and 8 MiB of first windows behind them. */
+#define H2_SEND_STRANGER (2u * 1024 * 1024)
+/** The same of all streams of a tunnel, or of an origin: 32 have their full buffer, a thousand are bounded. */
+#define H2_SEND_TUNNEL (4u * 1024 * 1024)
 /** Streams at once, each way. */
 #define H2_STREAMS_MAX 1024
 /** HPACK table: larger ones hold more of many visitors' fields than they save. */
@@ -73,6 +75,7 @@ struct h2_options {
 	bool tunnel;           /* the far end is one of our programs: trust its rate of resets */
 	uint32_t streams;      /* answering: streams at once, 0 = H2_STREAMS_MAX */
 	uint32_t window;       /* each stream's first window, 0 = H2_WINDOW_MIN */
+	uint32_t crowd;        /* answering strangers: so many speak on one connection, 0 = one; for the limits of calm.h */
 };
 
 /** NULL when out of memory. SETTINGS are waiting in h2_pull then. */
@@ -83,6 +86,13 @@ void h2_free(struct h2 **h, int err);
 /** Bytes from the far end. 0, ADIT_ERR_PROTO or ADIT_ERR_FLOOD (h2_pull may still hold a GOAWAY), ADIT_ERR_NOMEM.
  *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
+/** Answering strangers: h2_recv looks at so many requests more and leaves what comes behind them, until the next
+ *  call. Without it all are looked at. */
+void h2_allow(struct h2 *h, unsigned requests);
+/** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
+bool h2_hasty(const struct h2 *h);
+/** So many bytes at the end of what the last h2_recv was given were left: they are to be given again. */
+size_t h2_unread(const struct h2 *h);
 /** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
 bool h2_got_secret(const struct h2 *h);
 /** Bytes for the far end: fills up to `cap` >= H2_QUANTUM + H2_FRAME_HEADER; 0 when there are none. */
@@ -107,6 +117,16 @@ void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
  */
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
+/** Asking role: that new stream takes up one of these places, until the far end has let go of it. NULL: of nobody's. */
+void h2_stream_place(struct half *stream, struct places *p);
+/**
+ * Asking role on a tunnel: of what h2_pull has brought since the beginning the far end has `offset` bytes. Streams that
+ * were reset keep their places until it has the reset: until then it may be at work on them. UINT64_MAX: it has gone.
+ * Not from inside h2_recv or h2_pull.
+ */
+void h2_arrived(struct h2 *h, uint64_t offset);
+/** Has the far end reset a stream since this was last asked? It waits for word that we know. */
+bool h2_was_reset(struct h2 *h);
 /** Asking role: streams at once that the far end's SETTINGS, and our own limit, allow. */
 unsigned h2_streams_allowed(const struct h2 *h);
 /**
@@ -133,5 +153,7 @@ bool h2_ready(const struct h2 *h);
 bool h2_may_connect(const struct h2 *h);
 /** Open streams; those that have closed count until all that came on them is told. */
 unsigned h2_open(const struct h2 *h);
+/** Of these, without one whose request's head has not come whole. */
+unsigned h2_asked(const struct h2 *h);
 
 #endif

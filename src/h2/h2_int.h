@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/places.h"
 #include "h2/calm.h"
 #include "h2/gate.h"
 #include "h2/h2.h"
@@ -37,7 +38,12 @@ struct h2 {
 	struct sched sched;
 	struct list streams;
 	struct list dead;    /* to be freed when no op of theirs can be running */
-	unsigned open, opened;
+	struct list leaving; /* reset by us and buried; the far end has not said yet that it knows: they keep their places */
+	unsigned open, opened, leaving_count;
+	int32_t arriving;    /* the stream whose request's field block has begun and not ended, 0 = none */
+	uint64_t given;      /* bytes that h2_pull has brought, and how many of them the far end is known to have */
+	uint64_t arrived;
+	bool reset_got;      /* by the far end, since that was last asked */
 	bool goaway_sent, goaway_got;
 	bool idle_due;       /* the last stream has ended, the owner is to be told */
 	int error;           /* why the connection is of no further use, 0 = it is */
@@ -75,6 +81,7 @@ struct h2_stream {
 	struct head head;    /* of the block that is arriving */
 	bool head_bad;       /* too large, or out of memory */
 	int refused;         /* answering: why the request's head is refused, 0 = it is not */
+	unsigned interim;    /* 1xx heads so far */
 	bool got_final;      /* the request's or the final response's head has been told */
 	struct buf in;       /* body that the peer has no credit for yet */
 	size_t credit;       /* body bytes the peer takes now */
@@ -88,6 +95,8 @@ struct h2_stream {
 	uint32_t close_code;
 	bool buried;         /* among the dead */
 	bool telling;        /* in the middle of tell_buffered */
+	uint64_t gone_at;    /* our RST_STREAM ends at this byte of what we gave; 0: there is none that counts */
+	struct places *places; /* of who asked: it takes one of them up */
 	/* window */
 	uint32_t window;
 	uint32_t window_used;    /* delivered since window_since */
@@ -112,6 +121,8 @@ static inline void h2_submitted(struct h2 *h, int rv)
 struct h2_stream *h2_stream_new(struct h2 *h);
 /** Moves it to the dead, unlinked. */
 void h2_stream_bury(struct h2_stream *s);
+/** The far end has let go of it. */
+void h2_stream_leave(struct h2_stream *s);
 void h2_stream_free(struct h2_stream *s);
 /** Body bytes, a finished header block, the end, as they arrive. */
 void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n);

@@ -1,5 +1,8 @@
 #include "h2/pump.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/err.h"
@@ -64,11 +67,67 @@ static void end(struct h2_pump *p, int err)
 	p->events->ended(p->owner, p->unwritable ? p->unwritable : err, detail);
 }
 
+/* Goes on with it in the next turn, or a little later. */
+static void keep(struct h2_pump *p, const uint8_t *bytes, size_t n)
+{
+	if (!n || p->stopped || p->failed)
+		return;
+	p->rest = malloc(n);
+	if (!p->rest) {
+		h2_fail(p->h2, ADIT_ERR_NOMEM);
+		p->failed = ADIT_ERR_NOMEM;
+		return;
+	}
+	memcpy(p->rest, bytes, n);
+	p->rest_len = n;
+	if (!h2_hasty(p->h2)) {
+		task_post_next(p->loop, &p->again);
+		return;
+	}
+	stream_pause(p->stream, true);
+	timer_set(&p->later, H2_PUMP_HASTY_MS);
+}
+
 static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
 {
 	h2_pump_take(p, block, n);
+	keep(p, block + n - h2_unread(p->h2), h2_unread(p->h2));
 	if (h2_got_secret(p->h2))
 		secret_wipe(block, n);
+}
+
+/* There may be a token in it. */
+static void free_rest(uint8_t *rest, size_t n)
+{
+	if (rest)
+		secret_wipe(rest, n);
+	free(rest);
+}
+
+static void allow(struct h2_pump *p)
+{
+	uint64_t now = loop_ms(p->loop);
+	bool hasty = h2_hasty(p->h2);
+
+	if (hasty && now - p->allowed_ms < H2_PUMP_HASTY_MS)
+		return;
+	p->allowed_ms = now;
+	h2_allow(p->h2, hasty ? H2_PUMP_HASTY_REQUESTS : H2_PUMP_REQUESTS);
+}
+
+static void take_rest(void *arg)
+{
+	struct h2_pump *p = arg;
+	uint8_t *rest = p->rest;
+	size_t n = p->rest_len;
+
+	p->rest = NULL;
+	p->rest_len = 0;
+	stream_pause(p->stream, false);
+	allow(p);
+	if (!p->quiet && !p->failed)
+		take_block(p, rest, n);
+	free_rest(rest, n);
 }
 
 /* True when there is no more to read now. */
@@ -79,7 +138,8 @@ static bool read_some(struct h2_pump *p)
 	size_t done = 0;
 	ssize_t n = 0;
 
-	while (block && !p->stopped && done < H2_PUMP_READ_TURN) {
+	allow(p);
+	while (block && !p->stopped && !p->rest && done < H2_PUMP_READ_TURN) {
 		n = stream_read(p->stream, block, LOOP_BLOCK);
 		if (n == ADIT_ERR_AGAIN)
 			break;
@@ -134,6 +194,8 @@ void h2_pump_init(struct h2_pump *p, struct loop *l, struct h2 *h2, const struct
 {
 	*p = (struct h2_pump){.loop = l, .h2 = h2, .events = events, .owner = owner};
 	p->flush = (struct task){.run = flush, .arg = p};
+	p->again = (struct task){.run = take_rest, .arg = p};
+	timer_init(&p->later, l, take_rest, p);
 }
 
 void h2_pump_start(struct h2_pump *p, struct stream *s)
@@ -168,10 +230,14 @@ void h2_pump_stop(struct h2_pump *p)
 {
 	p->stopped = true;
 	task_cancel(p->loop, &p->flush);
+	task_cancel(p->loop, &p->again);
+	timer_stop(&p->later);
 	stream_free(&p->stream);
 }
 
 void h2_pump_clear(struct h2_pump *p)
 {
+	free_rest(p->rest, p->rest_len);
+	p->rest = NULL;
 	buf_clear(&p->out);
 }

@@ -16,6 +16,15 @@
 /** Read in one turn before others get theirs. */
 #define H2_PUMP_READ_TURN (128u * 1024)
 
+/** A stranger's requests of one turn: each takes some ten microseconds, and a block of 64 KiB holds a thousand.
+ *  Everybody else would wait for all of them. What stands behind them waits for the next turn, in `rest`. */
+#define H2_PUMP_REQUESTS 16
+
+/** So many in so many milliseconds when the far end resets what it asks for: they reach the tunnel's other end, which
+ *  has a turn of its own and dials its origin for each. Everybody's requests stand in that queue. */
+#define H2_PUMP_HASTY_REQUESTS 8
+#define H2_PUMP_HASTY_MS 2
+
 struct h2_pump_events {
 	/* h2 has been given bytes; may be NULL. */
 	void (*received)(void *owner);
@@ -37,7 +46,11 @@ struct h2_pump {
 	int failed;            /* why h2 is of no further use; what it says about that is in `out`, what comes is dropped */
 	int unwritable;        /* why the stream takes nothing more; what came before that is still read */
 	bool quiet, stopped;
-	struct task flush;
+	uint8_t *rest;         /* read and not looked at yet, at most LOOP_BLOCK bytes; then nothing is read */
+	size_t rest_len;
+	uint64_t allowed_ms;   /* when requests were allowed last */
+	struct task flush, again;
+	struct timer later;    /* `again`, by time */
 };
 
 /** Takes over the stream. The owner's `wake` calls h2_pump_wake. */

@@ -66,11 +66,36 @@ void h2_stream_bury(struct h2_stream *s)
 	s->buried = true;
 	budget_give(s->h2->budget, s->window);
 	sched_remove(&s->turn);
-	list_remove(&s->node);
-	list_append(&s->h2->dead, &s->node);
+	if (s->id == s->h2->arriving)
+		s->h2->arriving = 0;
+	if (s->gone_at > s->h2->arrived) {
+		list_remove(&s->node);
+		list_append(&s->h2->leaving, &s->node);
+		s->h2->leaving_count++;
+	} else {
+		h2_stream_leave(s);
+	}
 	if (--s->h2->open == 0)
 		s->h2->idle_due = true;
 	h2_wake(s->h2);
+}
+
+void h2_stream_leave(struct h2_stream *s)
+{
+	list_remove(&s->node);
+	list_append(&s->h2->dead, &s->node);
+	if (s->places)
+		s->places->taken--;
+	places_unref(&s->places);
+}
+
+void h2_stream_place(struct half *stream, struct places *p)
+{
+	struct h2_stream *s = stream_of(stream);
+
+	s->places = places_ref(p);
+	if (p)
+		p->taken++;
 }
 
 void h2_stream_free(struct h2_stream *s)
@@ -163,11 +188,11 @@ static bool is_raw(const struct head *h)
 /* A stranger may have 128 streams, and read none of them; a tunnel may have as many visitors who do not. */
 static size_t send_buffer(const struct h2 *h)
 {
-	size_t share = H2_SEND_SHARED / (h->open ? h->open : 1), least = h->gated ? H2_QUANTUM : H2_SEND_BUFFER / 2;
+	size_t all = h->gated ? H2_SEND_STRANGER : H2_SEND_TUNNEL, share = all / (h->open ? h->open : 1);
 
 	if (share > H2_SEND_BUFFER)
 		return H2_SEND_BUFFER;
-	return share < least ? least : share;
+	return share < H2_QUANTUM ? H2_QUANTUM : share;
 }
 
 static void op_head(struct half *self, const struct head *h, bool bodyless)
@@ -491,6 +516,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 			return;
 		}
 		s->got_final = h->status == 101 || h->status >= 200;
+		if (!s->got_final && ++s->interim > HTTP_INTERIM_MAX) {
+			h2_stream_fail(s, ADIT_ERR_PROTO);
+			return;
+		}
 		accepted = h->status == 101 && !s->raw;
 		half_head(&s->half, h, end);
 		if (accepted && !s->closed)
@@ -507,8 +536,10 @@ void h2_stream_block(struct h2_stream *s, bool end)
 		return;
 	}
 	s->h2->events->request(s->h2->owner, s, h, end);
-	if (!s->half.peer && !s->out_started && !s->out_done)
+	if (!s->half.peer && !s->out_started && !s->out_done) {
+		h2_calm_refuse(s->h2);
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
+	}
 }
 
 void h2_stream_end(struct h2_stream *s)

@@ -9,8 +9,6 @@
 
 #include "http/h1.h"
 
-/** Interim responses before the final one; origins send one or two, and each costs the visitor a head. */
-#define H1_INTERIM_MAX 16
 /** Members of a message's Connection fields. Each is looked up among the fields: it bounds that product. */
 #define H1_CONNECTION_OPTIONS_MAX 32
 /** Chunk extensions of one message: so many bytes, and so many more for each byte of its chunks. Nobody reads them, and

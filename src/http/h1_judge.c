@@ -415,7 +415,7 @@ static int judge_interim(struct h1_parser *p, enum h1_state *next)
 		return bad(p, "a 1xx response with a body");
 	p->head.length = 0;
 	if (p->head.status != 101)
-		return ++p->interim > H1_INTERIM_MAX ? bad(p, "too many 1xx responses") : 0;
+		return ++p->interim > HTTP_INTERIM_MAX ? bad(p, "too many 1xx responses") : 0;
 	*next = H1_SWITCHED;
 	protocol = only_protocol(&p->head);
 	if (!protocol.n)

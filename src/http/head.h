@@ -13,6 +13,8 @@
 
 /** Fields in one message, cookie crumbs counted one by one. Browsers send about 20, proxies add 10. */
 #define HTTP_FIELDS_MAX 100
+/** Interim responses before the final one; origins send one or two, and each costs the visitor a head. */
+#define HTTP_INTERIM_MAX 16
 /** Names and values of one message's head, decoded. nginx and Apache accept 32 KiB by default. */
 #define HTTP_HEAD_MAX 32768
 

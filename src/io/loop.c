@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/memory.h"
 
 /** Blocks kept for lending; more than two are out only when TLS runs inside TLS. */
 #define BLOCKS_KEPT 4
@@ -111,6 +112,7 @@ struct loop *loop_new(void)
 
 	if (!l)
 		return NULL;
+	ev_set_allocator(memory_from_reserve);
 	l->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	if (!l->ev) {
 		free(l);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -62,7 +63,7 @@ int tcp_error(int errnum)
 		return ADIT_ERR_NOMEM;
 	case EMFILE:
 	case ENFILE:
-		return ADIT_ERR_LIMIT;
+		return ADIT_ERR_DESCRIPTORS;
 	case EACCES:
 	case EPERM:
 		return ADIT_ERR_FORBIDDEN;
@@ -100,6 +101,13 @@ void tcp_raise_limit(void)
 		return;
 	r.rlim_cur = r.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+unsigned tcp_descriptors(void)
+{
+	struct rlimit r;
+
+	return getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur > UINT_MAX ? UINT_MAX : (unsigned)r.rlim_cur;
 }
 
 static void set_int(int fd, int level, int option, int value)

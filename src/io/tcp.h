@@ -49,6 +49,8 @@ int tcp_error(int errnum);
 
 /** Lets this process have as many descriptors as the system allows it: the usual soft limit of 1024 is select's. */
 void tcp_raise_limit(void);
+/** How many it may have; not once system calls are limited. */
+unsigned tcp_descriptors(void);
 
 /** Options for latency and liveness on a connected TCP socket; failures are ignored, for Unix sockets have none. */
 void tcp_tune(int fd);

@@ -458,6 +458,14 @@ void link_heartbeat(struct link *l, uint32_t idle_ms, bool in_use)
 	l->in_use = in_use;
 }
 
+void link_ack(struct link *l)
+{
+	if (l->state != LINK_LIVE || l->rx == l->rx_told)
+		return;
+	l->ack_due = true;
+	l->ack_at = NEVER;
+}
+
 void link_ping(struct link *l, uint64_t now_ms)
 {
 	(void)now_ms;
@@ -584,4 +592,9 @@ uint64_t link_last_rx_ms(const struct link *l)
 uint64_t link_replayed(const struct link *l)
 {
 	return l->replay.resent;
+}
+
+uint64_t link_pings_waiting(const struct link *l)
+{
+	return l->pings - l->ponged;
 }

@@ -88,6 +88,8 @@ int link_close(struct link *l, uint16_t code, const char *reason);
 
 /** How long without receiving anything before a PING is sent, and whether the tunnel is in use (2 s then). */
 void link_heartbeat(struct link *l, uint32_t idle_ms, bool in_use);
+/** An ACK of what has come, now: the peer waits for that word. */
+void link_ack(struct link *l);
 /** A PING now, e.g. to learn the round-trip time after an attach. */
 void link_ping(struct link *l, uint64_t now_ms);
 
@@ -115,6 +117,8 @@ size_t link_memory(const struct link *l);
 /** Smoothed and least round-trip time in microseconds; 0 before the first sample. */
 uint32_t link_srtt_us(const struct link *l);
 uint32_t link_min_rtt_us(const struct link *l);
+/** PINGs on this carrier that have no PONG yet. */
+uint64_t link_pings_waiting(const struct link *l);
 /** When anything was last received, and how often, and how many bytes were sent again over its life. */
 uint64_t link_last_rx_ms(const struct link *l);
 uint64_t link_replayed(const struct link *l);

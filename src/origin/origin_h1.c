@@ -1,7 +1,8 @@
 /* HTTP/1.1 to an origin.
  * A connection carries one exchange at a time, and is used again only when both messages of the last one ended
  * properly; a request is sent twice only if the origin closed a kept connection before its first response byte, and
- * the request is safe to repeat.
+ * the request is safe to repeat. Bytes that come on a kept connection before its next request has been sent answer
+ * nothing: the connection goes, and the request to a new one.
  */
 #include "origin/origin_int.h"
 
@@ -12,7 +13,7 @@
 #include "base/str.h"
 #include "http/forward.h"
 #include "http/h1.h"
-#include "origin/ws_key.h"
+#include "origin/upgrade.h"
 
 /** Pieces of one gathered write. */
 #define WRITE_PIECES 16
@@ -39,9 +40,8 @@ struct connection {
 	size_t body_queued;
 	enum h1_framing framing;
 	bool request_ended, repeatable;
-	bool upgrade;        /* the request asks for another protocol: only then may the answer be a 101 */
-	bool websocket, key_added;
-	char accept[WS_KEY_ACCEPT_TEXT]; /* what such an answer must say to a WebSocket's key */
+	bool unsent;         /* on a kept connection, and not a byte of it is written */
+	struct upgrade upgrade;
 	/* the response */
 	struct buf in;       /* read, not yet taken */
 	size_t credit;
@@ -78,6 +78,7 @@ static void release(void *arg)
 	buf_clear(&c->out);
 	buf_clear(&c->again);
 	buf_clear(&c->in);
+	upgrade_clear(&c->upgrade);
 	free(c);
 }
 
@@ -113,6 +114,7 @@ static void flush(void *arg)
 	struct connection *c = arg;
 	struct iovec iov[WRITE_PIECES];
 
+	c->unsent = false;
 	while (c->stream && c->out.len) {
 		int count = buf_iov(&c->out, iov, WRITE_PIECES);
 		ssize_t n = stream_write(c->stream, iov, count);
@@ -174,22 +176,11 @@ static void check_over(struct connection *c)
 
 /* ---- the response */
 
-/* A 101 must be one that was asked for. */
-static bool may_switch(struct connection *c, struct head *h)
-{
-	struct str said = fields_get(&h->fields, STR("sec-websocket-accept"));
-	bool ok = c->upgrade && (!c->websocket || (c->accept[0] && str_eq(said, str_of(c->accept))));
-
-	if (c->key_added) /* nobody else knows of the key */
-		fields_remove(&h->fields, STR("sec-websocket-accept"));
-	return ok;
-}
-
 static int on_head(void *arg, struct head *h, bool bodyless)
 {
 	struct connection *c = arg;
 
-	if (h->status == 101 && !may_switch(c, h)) {
+	if (h->status == 101 && !upgrade_may_switch(&c->upgrade, h)) {
 		close_now(c, ADIT_ERR_PROTO);
 		return H1_PAUSE;
 	}
@@ -200,7 +191,7 @@ static int on_head(void *arg, struct head *h, bool bodyless)
 		bodyless = false;
 	}
 	/* once it was asked for another protocol, nobody else's request goes there */
-	c->close_after = c->close_after || h->close || c->upgrade;
+	c->close_after = c->close_after || h->close || c->upgrade.protocol;
 	forward_strip(&h->fields);
 	half_head(&c->half, h, bodyless);
 	if (h->status == 101 && c->state == ORIGIN_TUNNEL)
@@ -303,15 +294,17 @@ static void feed_held(void *arg)
 
 static void dial_origin(struct connection *c);
 
-/* A kept connection that the origin was closing while we wrote: the request goes to a new one. */
+/* A kept connection that the origin was closing while we wrote, or before: the request goes to a new one. */
 static bool repeat(struct connection *c)
 {
-	if (!c->repeatable || c->response_started || !c->again.len)
+	if (!c->unsent && (!c->repeatable || c->response_started || !c->again.len))
 		return false;
 	stream_free(&c->stream);
-	buf_clear(&c->out);
-	buf_splice(&c->out, &c->again);
-	c->repeatable = false;
+	if (!c->unsent) {
+		buf_clear(&c->out);
+		buf_splice(&c->out, &c->again);
+	}
+	c->repeatable = c->unsent = false;
 	dial_origin(c);
 	return true;
 }
@@ -352,6 +345,8 @@ static void on_readable(void *owner)
 
 	if (n > 0 && c->state == ORIGIN_IDLE) {
 		close_now(c, 0); /* bytes that answer nothing */
+	} else if (n > 0 && c->unsent) {
+		repeat(c); /* the same, and they came before we had looked */
 	} else if (n > 0) {
 		size_t done;
 
@@ -406,37 +401,12 @@ static void dial_origin(struct connection *c)
 
 /* ---- the peer speaks: the request */
 
-static int write_request(struct connection *c, const struct head *h)
-{
-	struct head own;
-	int err;
-
-	c->upgrade = head_get(h, HEAD_PROTOCOL).n > 0;
-	c->websocket = c->upgrade && ws_key_wanted(h);
-	c->key_added = c->websocket && !fields_has(&h->fields, STR("sec-websocket-key"));
-	if (!c->key_added) {
-		if (c->websocket && ws_key_accept(h, c->accept) == ADIT_ERR_NOMEM)
-			return ADIT_ERR_NOMEM;
-		return h1_write_request(&c->out, h, &c->framing);
-	}
-	head_init(&own);
-	err = head_copy(&own, h);
-	if (!err)
-		err = ws_key_add(&own);
-	if (!err)
-		err = ws_key_accept(&own, c->accept);
-	if (!err)
-		err = h1_write_request(&c->out, &own, &c->framing);
-	head_free(&own);
-	return err;
-}
-
 static void op_head(struct half *self, const struct head *h, bool bodyless)
 {
 	struct connection *c = of_half(self);
 	struct str method = head_get(h, HEAD_METHOD);
 	bool fresh = c->state == ORIGIN_NEW;
-	int err = write_request(c, h);
+	int err = upgrade_write_request(&c->upgrade, &c->out, h, &c->framing);
 	struct iovec v;
 
 	if (err) {
@@ -451,10 +421,11 @@ static void op_head(struct half *self, const struct head *h, bool bodyless)
 		dial_origin(c);
 	} else {
 		c->state = ORIGIN_BUSY;
+		c->unsent = true;
 		post_flush(c);
 	}
 	/* behind an upgrade nothing goes before the 101: who refuses would take it for the next request */
-	if (!bodyless && !c->upgrade && c->state != ORIGIN_CLOSED)
+	if (!bodyless && !c->upgrade.protocol && c->state != ORIGIN_CLOSED)
 		half_credit(&c->half, ORIGIN_BUFFER);
 }
 
@@ -475,14 +446,16 @@ static void op_body(struct half *self, const uint8_t *p, size_t n)
 static void op_end(struct half *self, const struct fields *trailers)
 {
 	struct connection *c = of_half(self);
+	int err;
 
 	if (c->state == ORIGIN_CLOSED)
 		return;
-	c->request_ended = true;
-	if (c->framing != H1_BODY_NONE && h1_write_end(&c->out, c->framing, trailers) < 0) {
-		close_now(c, ADIT_ERR_NOMEM);
+	err = c->framing == H1_BODY_NONE ? 0 : h1_write_end(&c->out, c->framing, trailers);
+	if (err) {
+		close_now(c, err);
 		return;
 	}
+	c->request_ended = true;
 	post_flush(c);
 	if (c->state == ORIGIN_TUNNEL && c->response_ended && !c->out.len)
 		close_now(c, 0);

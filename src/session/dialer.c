@@ -315,7 +315,9 @@ static void session_doubted(void *owner, bool suspect)
 
 	log_event(d->o.trace, LOG_LEVEL_INFO, suspect ? "suspect" : "trusted", KV_Z("link", d->link_id),
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_U64("silent_ms", loop_ms(d->loop) - link_last_rx_ms(link)),
-	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("requests", session_open(d->session)));
+	          KV_US("rtt_ms", link_srtt_us(link)), KV_U64("pings", link_pings_waiting(link)),
+	          KV_U64("sent", link_tx_offset(link)), KV_U64("acked", link_acked(link)),
+	          KV_U64("requests", session_open(d->session)));
 	if (d->state != DIALER_UP || d->closing)
 		return;
 	if (suspect && d->aim != AIM_SUSPECT) {
@@ -402,7 +404,8 @@ static void on_carrier(void *arg, const struct carrier_result *r, unsigned carri
 	else if (r->err == ADIT_ERR_VERSION) /* of this no carrier is to blame */
 		snprintf(detail, sizeof(detail), "%s", r->detail);
 	else
-		snprintf(detail, sizeof(detail), "%s", r->status || r->err == ADIT_ERR_PROTO ? why : r->detail);
+		snprintf(detail, sizeof(detail), "%s",
+		         r->status || r->err == ADIT_ERR_PROTO || r->err == ADIT_ERR_UPGRADE ? why : r->detail);
 	if (r->ours && (r->err == ADIT_ERR_AUTH || r->err == ADIT_ERR_FORBIDDEN) && d->state != DIALER_UP)
 		dialer_refuse(d, r->err, r->detail);
 	else

@@ -221,6 +221,14 @@ static void set_suspect(struct session *s, bool suspect)
 		s->events->suspect(s->owner, suspect);
 }
 
+/* What was acked has arrived; and that a reset has come is said at once, for its place is free only then. */
+static void note_arrived(struct session *s)
+{
+	h2_arrived(s->h2, link_acked(s->link));
+	if (h2_was_reset(s->h2))
+		link_ack(s->link);
+}
+
 static void on_readable(void *owner)
 {
 	struct session *s = owner;
@@ -250,6 +258,7 @@ static void on_readable(void *owner)
 			give_up(s, err);
 	}
 	loop_return(s->loop, block);
+	note_arrived(s);
 	if (done && s->suspect)
 		set_suspect(s, false);
 	if (s->carrier)
@@ -436,6 +445,7 @@ int session_attach(struct session *s, struct stream *carrier, uint64_t peer_rx, 
 	stream_on_leaving(carrier, on_leaving);
 	stream_pause(carrier, false);
 	feed_rest(s, rest);
+	note_arrived(s);
 	if (s->carrier && stream_leaving(s->carrier))
 		on_leaving(s);
 	if (s->carrier)

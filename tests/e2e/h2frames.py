@@ -64,33 +64,22 @@ class Answer:
         return self.ended or self.reset is not None
 
 
-class RawVisitor:
-    """One HTTP/2 connection of a visitor. `greedy`: what streams' and the connection's windows are opened by as data
-    comes ("all"), only the connection's ("connection"), or nothing ("none")."""
+class RawEnd:
+    """One end of an HTTP/2 connection on `sock`, by default the one that asks. `greedy`: what streams' and the
+    connection's windows are opened by as data comes ("all"), only the connection's ("connection"), or nothing
+    ("none"). Who answers (`asks` false) finds requests where the other finds answers."""
 
-    def __init__(self, server, name="shop", tls=False, settings=b"", greedy="all", timeout=15.0, receive_buffer=None,
-                 begin=True):
-        sock = socket.socket()
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(timeout)
-        sock.connect(("127.0.0.1", server.tls_port if tls else server.plain_port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host, self.scheme = f"{name}.{DOMAIN}", "https" if tls else "http"
-        if tls:
-            context = ssl.create_default_context(cafile=str(server.authority.ca))
-            context.set_alpn_protocols(["h2"])
-            sock = context.wrap_socket(sock, server_hostname=self.host)
-            assert sock.selected_alpn_protocol() == "h2"
-        self.sock, self.greedy = sock, greedy
+    def __init__(self, sock, host, scheme="http", settings=b"", greedy="all", begin=True, asks=True):
+        self.host, self.scheme, self.sock, self.greedy = host, scheme, sock, greedy
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.decoder.max_allowed_table_size = 1 << 32  # whatever a test's SETTINGS say
         self.buffer, self.block = bytearray(), None
+        self.preface = b"" if asks else PREFACE  # what has still to come of it
         self.answers, self.seen, self.settings = {}, [], {}
         self.goaway, self.closed, self.next_id, self.pongs, self.acks = None, False, 1, [], 0
         self.windows = {0: 65535}  # what we may send; streams begin with their first frame
         if begin:
-            self.send(PREFACE + raw(SETTINGS, payload=settings))
+            self.send((PREFACE if asks else b"") + raw(SETTINGS, payload=settings))
 
     def __enter__(self):
         return self
@@ -186,7 +175,10 @@ class RawVisitor:
             raise AssertionError(f"nothing arrived for {self.sock.gettimeout()} s") from e
         except OSError:
             data = b""
-        self.buffer += data
+        n = min(len(self.preface), len(data))
+        assert data[:n] == self.preface[:n], "no preface"
+        self.preface = self.preface[n:]
+        self.buffer += data[n:]
         self.closed = self.closed or not data
 
     def next_frame(self):
@@ -291,3 +283,22 @@ class RawVisitor:
         while self.next_frame() is not None:
             pass
         return self.goaway.error_code if self.goaway else None
+
+
+class RawVisitor(RawEnd):
+    """One HTTP/2 connection of a visitor."""
+
+    def __init__(self, server, name="shop", tls=False, timeout=15.0, receive_buffer=None, **options):
+        sock = socket.socket()
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(timeout)
+        sock.connect(("127.0.0.1", server.tls_port if tls else server.plain_port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host = f"{name}.{DOMAIN}"
+        if tls:
+            context = ssl.create_default_context(cafile=str(server.authority.ca))
+            context.set_alpn_protocols(["h2"])
+            sock = context.wrap_socket(sock, server_hostname=host)
+            assert sock.selected_alpn_protocol() == "h2"
+        super().__init__(sock, host, "https" if tls else "http", **options)

@@ -235,6 +235,30 @@ KINDS = {
 }
 
 
+def deny(text):
+    """HAProxy refuses all that would be a WebSocket, over HTTP/1.1 and HTTP/2."""
+    rules = "\thttp-request deny if { req.hdr(upgrade) -m found }\n\thttp-request deny if { method CONNECT }"
+    return text.replace("option forwardfor", "option forwardfor\n" + rules)
+
+
+def without(*parts):
+    """The file as it would be if somebody had forgotten these."""
+    def edit(text):
+        for part in parts:
+            assert part in text, part
+            text = text.replace(part, "")
+        return text
+    return edit
+
+
+# Edits after which no WebSocket passes, but plain requests do.
+NO_WEBSOCKETS = {
+    "nginx": without("proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $adit_connection;"),
+    "apache": without("H2WebSockets on", "upgrade=websocket "),
+    "haproxy-h1": deny,
+}
+
+
 def missing(kind):
     """The program that is not installed, or None."""
     binary = KINDS[kind].binary

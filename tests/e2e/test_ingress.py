@@ -215,29 +215,10 @@ def test_server_restart(road):
         adit.kill()
 
 
-def deny(text):
-    """HAProxy refuses all that would be a WebSocket, over HTTP/1.1 and HTTP/2."""
-    rules = "\thttp-request deny if { req.hdr(upgrade) -m found }\n\thttp-request deny if { method CONNECT }"
-    return text.replace("option forwardfor", "option forwardfor\n" + rules)
-
-
-def without(*parts):
-    """The file as it would be if somebody had forgotten these."""
-    def edit(text):
-        for part in parts:
-            assert part in text, part
-            text = text.replace(part, "")
-        return text
-    return edit
-
-
-FORBID = {
-    "nginx": (without("proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $adit_connection;"),
-              ("ws-h2: ", "not announced", "ws-h1: ", "wants Upgrade: websocket")),
-    "apache": (without("H2WebSockets on", "upgrade=websocket "),
-               ("ws-h2: ", "not announced", "ws-h1: ", "wants Upgrade: websocket")),
-    "haproxy-h1": (deny, ("ws-h2: ", "ws-h1: ", "403", "not from aditd")),
-}
+# how adit tells of an ingress that passes no WebSocket
+WORDS = ("ws-h2: ", "not announced", "ws-h1: ", "wants Upgrade: websocket")
+FORBID = {kind: (edit, ("ws-h2: ", "ws-h1: ", "403", "not from aditd") if kind == "haproxy-h1" else WORDS)
+          for kind, edit in ingress.NO_WEBSOCKETS.items()}
 
 
 def newer(text):
@@ -365,6 +346,8 @@ def test_fall_and_return(kind, base, authority, reports, request):
         for event in events:
             at += at < len(steps) and event == steps[at]
         assert at == len(steps), f"{steps[at]} is missing in {events}"
+        reasons = {r["carrier"]: r["reason"] for r in trace_of(road.folder / "adit1-auto") if r["event"] == "rung"}
+        assert reasons["ws-h1"] == ("FORBIDDEN" if kind == "haproxy-h1" else "UPGRADE"), reasons
         print(f"{kind}: {load.count} requests, the longest took {load.longest:.2f} s")
         adit.stop()
     finally:

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+import h2frames
 from crowds import Crowd
+from h2frames import RawVisitor
 from wire import eventually
 from ws_peers import Origin, WebSocket
 
@@ -14,6 +16,7 @@ MIB = 1 << 20
 READERS = 600  # more than there is memory for, in either program
 IDLE = 500  # connections that do nothing
 SPACE = 160 * MIB  # addresses, of which a third is mapped before anybody has come
+NO_SPACE = 40 * MIB
 SOON = 1.0  # seconds until what was given back is used again
 
 
@@ -116,6 +119,9 @@ def test_nothing_new_begins_without_memory(own, sockets):
         idle.do("come")
         server.program.wait_event("memory.short")
         late = own.http(server, own.nginx.address, "--name", "alice-late", folder="late")
+        until = time.monotonic() + 20
+        while not server.program.events("link.refused") and time.monotonic() < until:
+            idle.do("come", str(IDLE // 5))  # those before have made room
         refused = server.program.wait_event("link.refused", code=503)
         assert "memory" in refused["reason"]
         running.say()
@@ -127,7 +133,8 @@ def test_nothing_new_begins_without_memory(own, sockets):
     late.wait_event("published", name="alice-late")
     running.end()
     assert server.program.wait_event("memory.enough")["refused"] >= 1
-    assert len(adit.events("published")) == 2 and short_of(server.program) == 1, "the tunnel was lost"
+    assert len(adit.events("published")) == 2, "the tunnel was lost"
+    assert short_of(server.program) == short_of(server.program, "memory.enough") <= 2
 
 
 def test_adit_begins_nothing_new_without_memory(own, sockets):
@@ -145,15 +152,20 @@ def test_adit_begins_nothing_new_without_memory(own, sockets):
     assert len(tunnels.program.events("published")) == 2, "the tunnel was lost"
 
 
+def begin_in(own, sockets, limited, space, **config):
+    """Server, tunnels, and the one of them that has so many addresses only."""
+    narrow = {"wrap": ("prlimit", f"--as={space}"), **config}
+    server = own.server(**narrow if limited == "aditd" else {})
+    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address},
+                          **narrow if limited == "adit" else {})
+    return server, tunnels, server.program if limited == "aditd" else tunnels.program
+
+
 @pytest.mark.big
 @pytest.mark.parametrize("limited", ["aditd", "adit"])
 def test_little_address_space(own, sockets, limited):
     """The same by RLIMIT_AS, without any option: attackers fill what there is, and nothing aborts."""
-    wrap = ("prlimit", f"--as={SPACE}")
-    server = own.server(wrap=wrap if limited == "aditd" else ())
-    tunnels = own.tunnels(server, {"files": own.nginx.address, "shop": sockets.address},
-                          wrap=wrap if limited == "adit" else ())
-    program = server.program if limited == "aditd" else tunnels.program
+    server, tunnels, program = begin_in(own, sockets, limited, SPACE)
     assert program.events("memory")[0]["by"] == "RLIMIT_AS"
     running, crowd = Running(own, server), []
     head = read_nothing(server, crowd)
@@ -173,3 +185,96 @@ def test_little_address_space(own, sockets, limited):
     print(f"{limited}: new requests after {takes_again(server):.2f} s")
     running.end()
     assert program.alive() and len(tunnels.program.events("published")) == 2, "the tunnel was lost"
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("limited", ["aditd", "adit"])
+def test_no_memory_at_all(own, sockets, limited):
+    """Told that there is memory where there is none, each program gets nothing from malloc now and then. Neither ends,
+    and when the crowd has gone all is as before."""
+    server, tunnels, program = begin_in(own, sockets, limited, NO_SPACE, max_memory="4G")
+    with Crowd(server, 2 * IDLE, "h2", tls=True, name="files") as one, \
+            Crowd(server, 2 * IDLE, "h1", tls=True, name="files") as other:
+        for _ in range(2):
+            for crowd in (one, other):
+                crowd.do("come")
+                crowd.do("begin", "/10m")
+    print(f"{limited}: VmPeak {program.memory('VmPeak')} of {NO_SPACE // 1024} KiB")
+    eventually(lambda: server.fetch("files", target="/2k").status == 200, "a request is answered", timeout=20)
+    assert server.program.alive() and tunnels.program.alive()
+
+
+AMPLIFIED = 10  # bytes held for one byte that was sent, at most
+SMALL = 64 * 1024  # bytes that a connection may hold whatever it has sent
+STREAMS = 100
+REQUEST = 10 * 1024  # and a request that runs: two streams, an exchange, heads
+
+
+def held_per_connection(server, make, count=100):
+    """What aditd's memory grows by for each of so many attackers, and what each has sent: bytes."""
+    make(server)[0].close()
+    before, sent, all_of_them = server.program.memory("VmRSS"), 0, []
+    for _ in range(count):
+        attacker, n = make(server)
+        all_of_them.append(attacker)
+        sent += n
+    time.sleep(0.3)
+    held = (server.program.memory("VmRSS") - before) * 1024
+    for attacker in all_of_them:
+        attacker.close()
+    return held / count, sent / count
+
+
+def half_a_head(server):
+    visitor = server.visit()
+    data = b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(90))
+    visitor.send(data)
+    return visitor, len(data)
+
+
+def one_long_field(server):
+    visitor = server.visit()
+    data = b"GET / HTTP/1.1\r\nx: " + b"y" * 32000
+    visitor.send(data)
+    return visitor, len(data)
+
+
+def short_fields_h2(server):
+    """A block of small indexed fields, without its end."""
+    visitor = RawVisitor(server)
+    block = visitor.encode(visitor.fields()) + b"\x90" * 90  # accept-encoding: gzip, deflate, from HPACK's table
+    data = h2frames.raw(h2frames.HEADERS, h2frames.END_STREAM, 1, block)
+    visitor.send(data)
+    return visitor, len(data) + len(h2frames.PREFACE) + 9
+
+
+def many_streams_h2(server):
+    """As many requests as a connection may have, each of a few bytes, none of which is answered."""
+    visitor = RawVisitor(server)
+    block = visitor.encode(visitor.fields(path="/slow"))
+    data = b"".join(h2frames.raw(h2frames.HEADERS, h2frames.END_HEADERS | h2frames.END_STREAM, 2 * i + 1, block)
+                    for i in range(STREAMS))
+    visitor.send(data)
+    return visitor, len(data)
+
+
+def many_small_frames_h2(server):
+    """An upload of one byte a frame that nobody reads."""
+    visitor = RawVisitor(server)
+    stream = visitor.ask("POST", "/slow", [("content-length", "100000")], end=False)
+    data = h2frames.raw(h2frames.DATA, 0, stream, b"x") * 500
+    visitor.send(data)
+    return visitor, len(data)
+
+
+@pytest.mark.big
+@pytest.mark.parametrize("make, count", [(half_a_head, 100), (one_long_field, 100), (short_fields_h2, 100),
+                                         (many_streams_h2, 8), (many_small_frames_h2, 100)])
+def test_what_is_held_for_what_was_sent(own, make, count):
+    """Of what a visitor sends at most ten times is held, besides what a connection and a running request are."""
+    server, origin = own.server(), own.origin()
+    origin.serve(lambda connection, request: connection.wait_gone(20))
+    own.tunnels(server, {"shop": origin.address})
+    held, sent = held_per_connection(server, make, count)
+    print(f"{make.__name__}: {sent:.0f} bytes sent, {held:.0f} held; {held / sent:.1f} times")
+    assert held <= SMALL + (REQUEST * STREAMS if make is many_streams_h2 else 0) + AMPLIFIED * sent

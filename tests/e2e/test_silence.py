@@ -69,6 +69,8 @@ def test_idle_peer_dies_silently(own):
     print(f"moved after {took:.2f} s")
     assert took < 1 + 5.5
     assert way.server.fetch().status == 200
+    doubt = way.trace("suspect")[0]
+    assert (doubt["pings"], doubt["sent"]) == (1, doubt["acked"]), doubt
 
 
 @pytest.mark.soak

@@ -347,6 +347,9 @@ class Origin:
         self.handler = handler or tell_back
         self.requests = []
 
+    def joined(self, connection):
+        self.connections.add(connection)
+
     def arrived(self, request):
         self.requests.append(request)
 
@@ -364,7 +367,7 @@ class Origin:
             if sock.family == socket.AF_INET:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = OriginConnection(self, sock)
-            self.connections.add(connection)
+            self.joined(connection)
             threading.Thread(target=connection.run, daemon=True).start()
 
     def stop(self):

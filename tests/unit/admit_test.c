@@ -110,7 +110,7 @@ struct request {
 static void begin(struct request *r, const char *name)
 {
 	static const struct exchange_events events = {no_route, done};
-	const struct exchange_options o = {&events, NULL, "aditd", "192.0.2.1", false};
+	const struct exchange_options o = {&events, NULL, "aditd", "192.0.2.1", false, NULL};
 
 	script_init(&r->visitor);
 	r->x = exchange_new(&o, &r->visitor.half);

@@ -1,4 +1,5 @@
 /* calm: how much of everything a stranger may send, to the frame. The clock is the test's. */
+#include "h2/calm.h"
 #include "h2_stranger.h"
 
 #include "base/err.h"
@@ -151,6 +152,24 @@ static void exactly_so_many(void)
 	}
 }
 
+/* Who resets much is paced, long before he is cut, and no longer when that is some time ago. */
+static void hasty(void)
+{
+	struct end e;
+	unsigned i = 0;
+
+	hello(&e);
+	h2_clock(e.h2, SECOND, 0);
+	for (; i <= CALM_HASTY; i++) {
+		CU_ASSERT_FALSE(h2_hasty(e.h2));
+		CU_ASSERT(send_one(&e, &floods[0], i));
+	}
+	CU_ASSERT(h2_hasty(e.h2));
+	h2_clock(e.h2, 2 * SECOND, 0);
+	CU_ASSERT_FALSE(h2_hasty(e.h2));
+	h2_free(&e.h2, ADIT_ERR_ABANDONED);
+}
+
 static void so_many_come_back(void)
 {
 	for (size_t k = 0; k < sizeof(floods) / sizeof(floods[0]); k++) {
@@ -288,8 +307,29 @@ static void cookie_crumbs(void)
 	crumbs(4000, ENHANCE_YOUR_CALM);
 }
 
+/* A proxy's connection brings many visitors: so many times as much of each kind, and no more. */
+static void crowd(void)
+{
+	for (size_t k = 0; k < sizeof(floods) / sizeof(floods[0]); k++) {
+		const struct flood *f = &floods[k];
+		unsigned wanted = 3 * 1000 - (1000 - f->allowed);
+		struct end e;
+		unsigned i = 0;
+
+		begin_crowd(&e, 3);
+		take(&e, BYTES(HELLO));
+		while (i < 6000 && send_one(&e, f, i))
+			i++;
+		CU_ASSERT_EQUAL(i, wanted);
+		CU_ASSERT_EQUAL(e.goaway, ENHANCE_YOUR_CALM);
+		h2_free(&e.h2, ADIT_ERR_ABANDONED);
+	}
+}
+
 static const struct unit_test tests[] = {
+	{"a crowd is no flood", crowd},
 	{"exactly so many of each, then GOAWAY", exactly_so_many},
+	{"many resets are haste, for a while", hasty},
 	{"so many come back with time", so_many_come_back},
 	{"what waits for one who does not read is bounded", what_waits_is_bounded},
 	{"data lets windows be opened, a byte at a time does not", windows},

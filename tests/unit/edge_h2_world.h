@@ -229,7 +229,7 @@ static inline struct world *begin(void)
 	w->pipe = pipe_new(w->loop, SIZE_MAX);
 	w->visitor = &w->pipe->end[1].base;
 	w->budget = (struct budget){.limit = 16 * BUDGET_TUNNEL};
-	w->edge = edge_h2_new(w->loop, &w->pipe->end[0].base, NULL, &w->budget, &events, w);
+	w->edge = edge_h2_new(w->loop, &w->pipe->end[0].base, NULL, false, &w->budget, &events, w);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w->edge);
 	say(w, PREFACE, sizeof(PREFACE) - 1);
 	frame(w, SETTINGS, 0, 0, NULL, 0);

@@ -47,7 +47,7 @@ static const struct exchange_events events = {route, done};
 
 static void make(struct setup *s)
 {
-	const struct exchange_options o = {&events, s, PAGE_HOP_SERVER, "192.0.2.7", true};
+	const struct exchange_options o = {&events, s, PAGE_HOP_SERVER, "192.0.2.7", true, NULL};
 
 	memset(s, 0, sizeof(*s));
 	script_init(&s->visitor);

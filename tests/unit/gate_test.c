@@ -101,8 +101,35 @@ static void block(void)
 	h2_free(&e.h2, ADIT_ERR_ABANDONED);
 }
 
+/* What comes behind so many requests is left, whole frames, and means the same when it is given again; however the
+ * first part is cut. */
+static void so_many_a_turn(void)
+{
+	static const char frames[] = HELLO ASK("\1") ASK("\3") "\0\0\4\3\0\0\0\0\3" "\0\0\0\x08" ASK("\5");
+	const uint8_t *p = (const uint8_t *)frames;
+	const size_t all = sizeof(frames) - 1, behind = (9 + 4) + (9 + 14);
+	struct end e;
+
+	for (size_t cut = 0; cut < all - behind; cut++) {
+		begin(&e);
+		h2_allow(e.h2, 2);
+		take(&e, p, cut);
+		take(&e, p + cut, all - cut);
+		CU_ASSERT_EQUAL(e.requests, 2);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), behind);
+		take(&e, p + all - behind, behind);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), behind);
+		h2_allow(e.h2, 2);
+		take(&e, p + all - behind, behind);
+		CU_ASSERT_EQUAL(e.requests, 3);
+		CU_ASSERT_EQUAL(h2_unread(e.h2), 0);
+		h2_free(&e.h2, ADIT_ERR_ABANDONED);
+	}
+}
+
 static const struct unit_test tests[] = {
 	{"the same bytes mean the same, cut anywhere and one by one", cut_anywhere},
+	{"so many requests a turn, the rest is left", so_many_a_turn},
 	{"a field block is waited for from its first byte to its last", block},
 };
 

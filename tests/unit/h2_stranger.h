@@ -46,16 +46,21 @@ static void on_request(void *owner, struct h2_stream *stream, const struct head 
 	script_grant(s, 1000);
 }
 
-static void begin(struct end *e)
+static void begin_crowd(struct end *e, uint32_t crowd)
 {
 	static const struct h2_events events = {.wake = on_wake, .request = on_request};
-	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget};
+	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget, .crowd = crowd};
 
 	memset(e, 0, sizeof(*e));
 	e->budget = (struct budget){.limit = BUDGET_TUNNEL};
 	e->goaway = e->rst = -1;
 	e->h2 = h2_new(&o, &events, e);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(e->h2);
+}
+
+static inline void begin(struct end *e)
+{
+	begin_crowd(e, 0);
 }
 
 static uint32_t word(const uint8_t *p)

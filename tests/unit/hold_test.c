@@ -56,7 +56,7 @@ static void done(void *arg, const struct exchange_report *report)
 static void open_rig(struct rig *r, bool keeps)
 {
 	static const struct exchange_events events = {route, done};
-	const struct exchange_options o = {&events, r, PAGE_HOP_SERVER, "192.0.2.7", keeps};
+	const struct exchange_options o = {&events, r, PAGE_HOP_SERVER, "192.0.2.7", keeps, NULL};
 
 	memset(r, 0, sizeof(*r));
 	r->loop = loop_new();

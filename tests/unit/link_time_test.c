@@ -94,9 +94,11 @@ static void silence_after_a_ping_is_suspect(void)
 	CU_ASSERT_EQUAL(link_next_tick(a), t + 5000);
 	CU_ASSERT_EQUAL(link_tick(a, t + 5000), LINK_SUSPECT);
 	CU_ASSERT_EQUAL(link_next_tick(a), t + 30000);
+	CU_ASSERT_EQUAL(link_pings_waiting(a), 1);
 	p->now_ms = t + 5500;
 	talk(p, 1); /* the PONG, late: a round trip of 5.5 s */
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms), LINK_WELL);
+	CU_ASSERT_EQUAL(link_pings_waiting(a), 0);
 	CU_ASSERT_EQUAL(link_srtt_us(a), 5500000);
 	link_ping(a, p->now_ms);
 	talk(p, 0);

@@ -43,7 +43,7 @@ static inline void way_done(void *arg, const struct exchange_report *r)
 static inline void way_begin(struct way *w, struct half *asking, struct head *h, bool bodyless)
 {
 	static const struct exchange_events events = {way_route, way_done};
-	const struct exchange_options o = {&events, w, "adit", "192.0.2.1", true};
+	const struct exchange_options o = {&events, w, "adit", "192.0.2.1", true, NULL};
 	struct exchange *x = exchange_new(&o, asking);
 
 	if (!x)
@@ -173,7 +173,7 @@ static inline bool way_open(struct way *w)
 	SCRIPT_UNFAILING(false);
 	w->origin = origin_new(w->loop, &o);
 	if (w->origin && w->h2)
-		w->edge_h2 = edge_h2_new(w->loop, near, NULL, &w->budget, &h2, w);
+		w->edge_h2 = edge_h2_new(w->loop, near, NULL, false, &w->budget, &h2, w);
 	else if (w->origin)
 		w->edge_h1 = edge_h1_new(w->loop, near, NULL, &h1, w);
 	if (!w->edge_h1 && !w->edge_h2)

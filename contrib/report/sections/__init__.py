@@ -3,5 +3,9 @@
 SECTIONS = {
 	"latency": "Latency: before and after",
 	"load": "Load: many visitors, large bodies",
+	"reconnect": "Reconnecting: a transcript",
+	"fallback": "When WebSockets are forbidden",
+	"architecture": "Architecture: the relay, before and after",
+	"protocol": "Protocol: what changed, and what to change",
 	"tunnels": "Beside other tunnels",
 }
