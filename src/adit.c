@@ -1,5 +1,4 @@
-/* adit: the tunnel client. This file wires the parts together and does nothing else.
- * The map of both programs stands at the head of aditd.c.
+/* adit: the tunnel client. It wires the parts together. The map of both programs stands at the head of aditd.c.
  *
  *   dialer (session/) keeps the link up ─► request ─► exchange ─► tunnels (origin/) ─► the local web server
  */
@@ -36,8 +35,6 @@
 _Static_assert(CONF_NAMES_MAX <= HANDSHAKE_TUNNELS_MAX, "what a configuration names fits a HELLO");
 /** Twice that with the file before it: weeks of a flapping link. */
 #define TRACE_MAX_BYTES (64u << 20)
-/** Between two records that descriptors are lacking. */
-#define STARVED_MS 10000
 /** How long SIGTERM, or a replaced configuration, waits for requests in flight. */
 #define DRAIN_MS 30000
 #define DRAIN_LOOK_MS 50
@@ -137,45 +134,31 @@ static struct half *route(void *arg, struct exchange *x, struct head *h, int *er
 	return half;
 }
 
-/* Once, not for each request. */
-static void tell_starved(struct client *c)
-{
-	uint64_t now = loop_ms(c->loop);
-
-	if (c->starved_ms && now - c->starved_ms < STARVED_MS)
-		return;
-	c->starved_ms = now;
-	log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(ADIT_ERR_DESCRIPTORS)));
-}
-
 static void exchange_done(void *arg, const struct exchange_report *r)
 {
 	struct client *c = ((struct work *)arg)->client;
 	/* a visitor of a TCP port gets no page that says why */
-	bool untold = r->status >= 500 && strcmp(r->method, "CONNECT") == 0;
-	enum log_level level = untold ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
+	enum log_level level = r->status >= 500 && strcmp(r->method, "CONNECT") == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
-	if (r->err == ADIT_ERR_DESCRIPTORS)
-		tell_starved(c);
+	if (r->err == ADIT_ERR_DESCRIPTORS && log_seldom(&c->starved_ms, loop_ms(c->loop)))
+		log_event(c->log, LOG_LEVEL_WARN, "descriptors.out", KV_Z("error", err_text(r->err)));
 	say(c, "%-7s %3d  %8.1f ms  %s%s%s%s%s%s", r->method, r->status, (double)r->total_us / 1000., r->host, r->path,
 	    r->err ? "  " : "", r->err ? err_text(r->err) : "", r->err ? ": " : "", r->err ? r->detail : "");
-	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method),
-	          KV_Z("host", r->host), KV_Z("path", r->path), KV_I64("status", r->status),
-	          KV_U64("in", r->request_bytes), KV_U64("out", r->response_bytes), KV_US("ms", r->total_us),
-	          KV_Z("error", r->err ? err_text(r->err) : ""), KV_Z("detail", r->err ? r->detail : ""));
+	log_event(events_of(c), level, "request", KV_Z("name", r->name), KV_Z("method", r->method), KV_Z("host", r->host),
+	          KV_Z("path", r->path), KV_I64("status", r->status), KV_U64("in", r->request_bytes),
+	          KV_U64("out", r->response_bytes), KV_US("ms", r->total_us), KV_Z("error", r->err ? err_text(r->err) : ""),
+	          KV_Z("detail", r->err ? r->detail : ""));
 }
 
 static const struct exchange_events exchange_events = {route, exchange_done};
 
 static void on_request(void *owner, struct h2_stream *s, const struct head *h, bool bodyless)
 {
-	const struct work *w = owner;
 	const struct exchange_options o = {&exchange_events, owner, PAGE_HOP_CLIENT, "", false, NULL,
-	                                   loop_pool(w->client->loop)};
+	                                   loop_pool(((struct work *)owner)->client->loop)};
 	struct exchange *x = exchange_new(&o, h2_stream_half(s));
 
-	if (x)
-		/* the head belongs to the stream, which has no more use for it */
+	if (x) /* the head belongs to the stream, which has no more use for it */
 		exchange_begin(x, (struct head *)(uintptr_t)h, bodyless);
 }
 

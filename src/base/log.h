@@ -85,4 +85,15 @@ void log_dump(struct log *from, struct log *to);
 /** Records dropped so far because the ring was full. */
 uint64_t log_dropped(const struct log *l);
 
+/** Between two records of the same trouble, however often it is met. */
+#define LOG_SELDOM_MS 10000
+/** Is it time to tell of it again? `told_ms`: when that was last done, 0 at first. */
+static inline bool log_seldom(uint64_t *told_ms, uint64_t now_ms)
+{
+	if (*told_ms && now_ms - *told_ms < LOG_SELDOM_MS)
+		return false;
+	*told_ms = now_ms;
+	return true;
+}
+
 #endif

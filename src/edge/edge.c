@@ -47,8 +47,6 @@
 #define EDGE_CROWD 250
 /** Retry-After of who is refused for want of memory: it comes back as soon as those without a request have gone. */
 #define EDGE_MEMORY_RETRY_S 1
-/** Between two records that descriptors are lacking. */
-#define EDGE_STARVED_MS 10000
 
 struct edge {
 	struct loop *loop;
@@ -329,15 +327,12 @@ static bool evict_one(struct edge *e)
 void edge_starved(void *arg)
 {
 	struct edge *e = arg;
-	uint64_t now = loop_ms(e->loop);
 	unsigned gone = 0;
 
 	while (gone < EDGE_SLACK && evict_one(e))
 		gone++;
-	if (e->starved_ms && now - e->starved_ms < EDGE_STARVED_MS)
-		return;
-	e->starved_ms = now;
-	log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
+	if (log_seldom(&e->starved_ms, loop_ms(e->loop)))
+		log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
 }
 
 void edge_press(struct edge *e, enum headroom_level level)

@@ -85,24 +85,6 @@ void h2_stream_bury(struct h2_stream *s)
 	h2_wake(s->h2);
 }
 
-void h2_stream_leave(struct h2_stream *s)
-{
-	list_remove(&s->node);
-	list_append(&s->h2->dead, &s->node);
-	if (s->places)
-		s->places->taken--;
-	places_unref(&s->places);
-}
-
-void h2_stream_place(struct half *stream, struct places *p)
-{
-	struct h2_stream *s = stream_of(stream);
-
-	s->places = places_ref(p);
-	if (p)
-		p->taken++;
-}
-
 void h2_stream_free(struct h2_stream *s)
 {
 	list_remove(&s->node);

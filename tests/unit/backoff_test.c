@@ -4,7 +4,7 @@
 
 static void quick(void)
 {
-	static const uint32_t wanted[] = {100, 250, 500, 800, 800, 800};
+	static const uint32_t wanted[] = {100, 250, 250, 250, 250, 250, 250, 500, 800, 800, 800};
 	struct backoff b = {0, 0, 0};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
