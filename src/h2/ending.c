@@ -34,14 +34,6 @@ void h2_arrived(struct h2 *h, uint64_t offset)
 	}
 }
 
-bool h2_was_reset(struct h2 *h)
-{
-	bool got = h->reset_got;
-
-	h->reset_got = false;
-	return got;
-}
-
 /* ---- GOAWAY */
 
 static void submit_last_goaway(struct h2 *h)

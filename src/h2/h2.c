@@ -159,7 +159,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		window_opened(h, frame->hd.stream_id);
 		break;
 	case NGHTTP2_RST_STREAM:
-		h->reset_got = true;
 		h2_gate_ended(&h->gate, frame->hd.stream_id);
 		break;
 	case NGHTTP2_GOAWAY:

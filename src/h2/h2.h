@@ -127,8 +127,6 @@ void h2_stream_place(struct half *stream, struct places *p);
  * Not from inside h2_recv or h2_pull.
  */
 void h2_arrived(struct h2 *h, uint64_t offset);
-/** Has the far end reset a stream since this was last asked? It waits for word that we know. */
-bool h2_was_reset(struct h2 *h);
 /** Asking role: streams at once that the far end's SETTINGS, and our own limit, allow. */
 unsigned h2_streams_allowed(const struct h2 *h);
 /**

@@ -47,7 +47,6 @@ struct h2 {
 	int32_t arriving;    /* the stream whose request's field block has begun and not ended, 0 = none */
 	uint64_t given;      /* bytes that h2_pull has brought, and how many of them the far end is known to have */
 	uint64_t arrived;
-	bool reset_got;      /* by the far end, since that was last asked */
 	bool goaway_sent, goaway_got;
 	bool gone;           /* the far end is: see h2_cut */
 	bool idle_due;       /* the last stream has ended, the owner is to be told */

@@ -458,14 +458,6 @@ void link_heartbeat(struct link *l, uint32_t idle_ms, bool in_use)
 	l->in_use = in_use;
 }
 
-void link_ack(struct link *l)
-{
-	if (l->state != LINK_LIVE || l->rx == l->rx_told)
-		return;
-	l->ack_due = true;
-	l->ack_at = NEVER;
-}
-
 void link_ping(struct link *l, uint64_t now_ms)
 {
 	(void)now_ms;

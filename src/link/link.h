@@ -88,8 +88,6 @@ int link_close(struct link *l, uint16_t code, const char *reason);
 
 /** How long without receiving anything before a PING is sent, and whether the tunnel is in use (2 s then). */
 void link_heartbeat(struct link *l, uint32_t idle_ms, bool in_use);
-/** An ACK of what has come, now: the peer waits for that word. */
-void link_ack(struct link *l);
 /** A PING now, e.g. to learn the round-trip time after an attach. */
 void link_ping(struct link *l, uint64_t now_ms);
 

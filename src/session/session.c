@@ -221,12 +221,10 @@ static void set_suspect(struct session *s, bool suspect)
 		s->events->suspect(s->owner, suspect);
 }
 
-/* What was acked has arrived; and that a reset has come is said at once, for its place is free only then. */
+/* What was acked has arrived: resets free their places. */
 static void note_arrived(struct session *s)
 {
 	h2_arrived(s->h2, link_acked(s->link));
-	if (h2_was_reset(s->h2))
-		link_ack(s->link);
 }
 
 static void on_readable(void *owner)
