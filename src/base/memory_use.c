@@ -105,7 +105,7 @@ uint64_t memory_use_now(struct memory_use *m, uint64_t enough, uint64_t most)
 static void take_least(struct memory_limit *least, uint64_t bytes, const char *by)
 {
 	if (bytes && bytes < least->bytes)
-		*least = (struct memory_limit){bytes, by};
+		*least = (struct memory_limit){.bytes = bytes, .by = by};
 }
 
 /* The first number of that file; 0 when there is none, such as "max". */
@@ -162,12 +162,13 @@ static void take_groups(struct memory_limit *least, const char *root)
 
 struct memory_limit memory_limit_of_system(const char *root)
 {
-	struct memory_limit least = {UINT64_MAX, "nothing"};
+	struct memory_limit least = {.bytes = UINT64_MAX, .by = "nothing"};
 	struct memory_use use;
 	struct rlimit r;
 	uint64_t mapped = 0, own;
 
 	take_least(&least, (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), "RAM");
+	least.whole = true;
 	take_groups(&least, root);
 	memory_use_open(&use);
 	read_statm(use.fd, &mapped, &own);

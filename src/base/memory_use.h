@@ -6,6 +6,7 @@
 #ifndef ADIT_BASE_MEMORY_USE_H
 #define ADIT_BASE_MEMORY_USE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /** glibc's walk over what is free in the heap takes 0.5 us for each piece: 0.1 s for 200 000 of them. It gets one part
@@ -32,6 +33,7 @@ uint64_t memory_use_now(struct memory_use *m, uint64_t enough, uint64_t most);
 struct memory_limit {
 	uint64_t bytes;
 	const char *by; /* "cgroup", "RLIMIT_AS" (less what is mapped already) or "RAM"; a static string */
+	bool whole;     /* nobody has set a bound: it is the machine's memory */
 };
 
 /** Files are looked for below `root`: "", or a test's folder. */

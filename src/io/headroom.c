@@ -86,8 +86,8 @@ void headroom_set(struct headroom *m, uint64_t most)
 	if (m->most < HEADROOM_LEAST)
 		m->most = HEADROOM_LEAST;
 	m->looked_ms = 0; /* what it comes to is seen when it is asked for next */
-	log_event(m->o.log, LOG_LEVEL_INFO, "memory", KV_U64("most", m->most), KV_Z("by", most ? "max_memory" : m->system.by),
-	          KV_U64("mark", mark(m)));
+	log_event(m->o.log, !most && m->system.whole ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "memory", KV_U64("most", m->most),
+	          KV_Z("by", most ? "max_memory" : m->system.by), KV_U64("mark", mark(m)));
 }
 
 bool headroom_begin(struct headroom *m)

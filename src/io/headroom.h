@@ -73,7 +73,8 @@ struct headroom {
 void headroom_init(struct headroom *m, struct loop *l, const struct headroom_options *o);
 void headroom_stop(struct headroom *m);
 
-/** What may be used: `most` bytes, 0 = the system's share. Says in the log what it comes to. */
+/** What may be used: `most` bytes, 0 = the system's share. Says in the log what it comes to, when somebody
+ *  has set a bound. */
 void headroom_set(struct headroom *m, uint64_t most);
 
 /** May one more request, connection or link begin? Each is counted until the next look. NULL: there is no bound. */

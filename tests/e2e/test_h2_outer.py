@@ -7,11 +7,11 @@ import struct
 
 import pytest
 
+from flood_frames import ws_frame
 from h2_rules import CASES, Connection, Fine, Ignored, Status, Stream
 from h2frames import CANCEL, FLOW_CONTROL, PROTOCOL, RawVisitor
 from harness import DOMAIN, TOKENS
 from test_attach import attach
-from test_floods import ws_frame
 from test_h2_strict import Beside
 from test_link import ATTACHED, CLOSE, DATA, PING, PONG, WELCOME, Peer, frame, hello
 from wire import Cut

@@ -532,8 +532,8 @@ def test_who_was_idle_first_goes_first(own):
         v.close()
 
 
-def test_descriptors_run_out_over_h2(own):
-    """With no descriptor left idle HTTP/2 connections go, and new visitors come in, if not at once."""
+def test_few_descriptors_over_h2(own):
+    """With few descriptors idle HTTP/2 connections go, and new visitors come in, if not at once."""
     server = own.server(wrap=("prlimit", "--nofile=48:48"))
     origin = own.origin()
     own.http(server, origin.port, "--name", "shop").wait_event("published")
@@ -544,7 +544,7 @@ def test_descriptors_run_out_over_h2(own):
             served += idle[-1].fetch().status == 200
         except (Cut, OSError):
             pass  # who has said nothing yet goes first
-    server.program.wait_event("descriptors.out")
+    server.program.wait_event("descriptors.few")
     assert served > 50, served
     assert server.fetch("shop").status == 200
     for v in idle:
