@@ -520,9 +520,10 @@ case("stream's window above 2^31-1 by SETTINGS", Connection(FLOW_CONTROL), overf
 
 
 def beyond_the_window(v):
-    """DATA without a look at the window, to an origin that reads nothing."""
+    """DATA without a look at the window, to an origin that reads nothing: more than the window's most and what the
+    sockets on the way hold."""
     stream = v.head(v.fields("POST", "/unread"), end=False)
-    for _ in range(512):
+    for _ in range(2048):
         v.data(stream, b"x" * BIG)
     return stream
 

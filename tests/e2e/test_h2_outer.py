@@ -144,6 +144,7 @@ def test_on_the_carrier_path(world, name, up):
     """The same of a request to a carrier's path, with a good token, before there is a carrier and beside one: reset, or
     refused by a status; never a carrier."""
     act, expect = CASES[name]
+    Beside(world)
     with Ingress(world.server, tls=up) as v:
         v.greeted()
         link = Carried(v) if up else None
