@@ -224,6 +224,36 @@ static void window_growth(void)
 	pair_over(&p);
 }
 
+/* With little memory what runs goes on with the windows that it has; with none there is no new stream. */
+static void little_memory(void)
+{
+	struct half_script visitor, origin;
+	struct h2_pair p;
+	int err;
+
+	pair_init(&p, &origin, 1);
+	h2_clock(p.ask.h2, 1000000, 10000);
+	pair_ask(&p, &visitor);
+	script_get(&visitor, "GET");
+	pair_run(&p);
+	script_respond(&origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	p.ask.budget.state = BUDGET_TIGHT;
+	take_half(&p, &visitor, &origin, 1001000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, H2_WINDOW_MIN);
+	p.ask.budget.state = BUDGET_SHUT;
+	take_half(&p, &visitor, &origin, 1002000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, H2_WINDOW_MIN);
+	CU_ASSERT_PTR_NULL(h2_ask(p.ask.h2, &err));
+	CU_ASSERT_EQUAL(err, ADIT_ERR_LIMIT);
+	p.ask.budget.state = BUDGET_OPEN;
+	take_half(&p, &visitor, &origin, 1003000);
+	CU_ASSERT_EQUAL(p.ask.budget.used, 2 * H2_WINDOW_MIN);
+	CU_ASSERT_FALSE(visitor.wrong);
+	half_end(&origin.half, NULL);
+	script_grant(&visitor, 1000000);
+	pair_over(&p);
+}
+
 /* What a window that grew allows is really sent: more than the first window without any being taken. */
 static void grown_window_is_used(void)
 {
@@ -404,6 +434,7 @@ static const struct unit_test tests[] = {
 	{"the same when the response is larger than the window", early_response_larger_than_the_window},
 	{"a window doubles when half of it is taken within 1.5 round trips, and out of budget only", window_growth},
 	{"what a grown window allows is sent", grown_window_is_used},
+	{"with little memory no window grows, with none no stream begins", little_memory},
 	{"without budget there are no streams, at either end, until some is given back", no_budget},
 	{"a budget is taken at every level or at none", parent_budget},
 	{"there are 1024 streams at once and no more", too_many_streams},
