@@ -243,7 +243,8 @@ static void on_memory(void *owner, enum headroom_level level)
 	struct server *s = owner;
 
 	s->budget.state = budget_state_of(level);
-	edge_press(s->edge, level);
+	if (s->edge) /* not before it is there, nor while all is torn down */
+		edge_press(s->edge, level);
 }
 
 static void set_memory(struct server *s, uint64_t most)

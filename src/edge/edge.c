@@ -258,7 +258,7 @@ static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, s
 static void update_full(struct edge *e)
 {
 	unsigned max = room(e), slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
-	bool crowded = e->shut || (e->crowded ? e->count + slack > max : e->count >= max);
+	bool crowded = e->crowded ? e->count + slack > max : e->count >= max;
 	bool full = e->shut || e->count >= max + EDGE_RESERVE;
 
 	if (crowded != e->crowded)
