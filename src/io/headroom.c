@@ -103,9 +103,16 @@ bool headroom_begin(struct headroom *m)
 {
 	if (!m)
 		return true;
+	headroom_note(m);
+	m->refused += m->level != HEADROOM_ENOUGH;
+	return m->level == HEADROOM_ENOUGH;
+}
+
+void headroom_note(struct headroom *m)
+{
+	if (!m)
+		return;
 	m->begun++;
 	if (loop_ms(m->loop) - m->looked_ms >= HEADROOM_LOOK_MS || m->used + m->begun * HEADROOM_EACH >= mark(m))
 		look(m);
-	m->refused += m->level != HEADROOM_ENOUGH;
-	return m->level == HEADROOM_ENOUGH;
 }

@@ -82,6 +82,9 @@ void headroom_set(struct headroom *m, uint64_t most);
 /** May one more request, connection or link begin? Each is counted until the next look. NULL: there is no bound. */
 bool headroom_begin(struct headroom *m);
 
+/** One more has begun, whom nobody refuses. */
+void headroom_note(struct headroom *m);
+
 /** For the budget of granted windows (h2/budget.h). */
 static inline uint64_t headroom_windows(const struct headroom *m)
 {
