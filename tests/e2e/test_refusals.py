@@ -1,7 +1,10 @@
 """What is refused, who says so, and that nothing of it reaches an origin. Malformed requests: test_smuggling.py."""
 import time
 
-from wire import Cut, Visitor, reply
+import pytest
+
+from wire import Cut, Visitor, eventually, reply
+
 
 def test_head_too_big(world):
     """A head over 32 KiB gets 431 and stays outside."""
@@ -95,3 +98,19 @@ def test_slow_head_is_cut(world):
             pass
         assert 5 < time.monotonic() - began < 20
     assert world.origin.requests == []
+
+
+@pytest.mark.soak
+def test_slow_body_and_stalled_reader_are_cut(world):
+    """A body that brings less than 1 KiB in 60 s: 408. Who takes nothing of his answer for 5 min is closed."""
+    world.origin.serve(lambda c, r: c.send(reply(200, b"x" * 20_000_000)) if r.target == "/stalled" else r.read())
+    with world.visit(timeout=400, receive_buffer=4096) as reader, world.visit(timeout=120) as slow:
+        began = time.monotonic()
+        reader.ask(target="/stalled")
+        slow.send(slow.head_bytes("POST", "/", [("Content-Length", "5000")]))
+        for _ in range(50):
+            slow.send(b"x")
+            time.sleep(1)
+        assert slow.read().status == 408 and 59 < time.monotonic() - began < 66
+        eventually(lambda: [r for r in world.server.access_lines() if r.get("path") == "/stalled"], "he is closed", 320)
+        assert 299 < time.monotonic() - began < 310

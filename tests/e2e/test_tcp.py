@@ -217,7 +217,7 @@ def test_last_words_before_a_reset(kept, who):
         visitor, server = pair(kept)
         breaks, hears = (visitor, server) if who == "visitor" else (server, visitor)
         hears.sendall(b"never read")
-        time.sleep(0.02)
+        breaks.recv(1, socket.MSG_PEEK)  # it is there: only then close() is a RST
         breaks.sendall(b"FATAL: %d" % i)
         breaks.close()
         assert is_reset(hears) == b"FATAL: %d" % i
