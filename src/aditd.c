@@ -14,7 +14,7 @@
  *     resolver   names to addresses (c-ares)                race       the first of them that answers
  *     proxy_connect  what a proxy is told and answers       devcert    certificates for --dev
  *   edge/      aditd's visitor-facing half
- *     edge       takes connections, routes requests         greet      HTTP/1.1 or HTTP/2?
+ *     edge       takes connections, routes requests         greet      HTTP/1.1 or HTTP/2?  crowd  who goes?
  *     edge_h1    one HTTP/1.1 connection, an asking half     edge_h2    one HTTP/2 connection, its streams asking halves
  *     registry   name to live session                       endpoint   a request for us becomes a carrier
  *     accept     carriers become links, or resume them      hold       requests that wait for their tunnel
@@ -243,7 +243,8 @@ static void on_memory(void *owner, enum headroom_level level)
 	struct server *s = owner;
 
 	s->budget.state = budget_state_of(level);
-	edge_press(s->edge, level);
+	if (s->edge)
+		edge_press(s->edge, level);
 }
 
 static void set_memory(struct server *s, uint64_t most)

@@ -9,6 +9,7 @@
 #include "carrier/carrier.h"
 #include "edge/admit.h"
 #include "edge/auth.h"
+#include "edge/crowd.h"
 #include "edge/door.h"
 #include "edge/edge_h1.h"
 #include "edge/edge_h2.h"
@@ -29,8 +30,6 @@
 #define EDGE_DESCRIPTORS 24
 /** Of a link that moves. */
 #define EDGE_LINK_DESCRIPTORS 2
-/** Connections that are looked at to find one that may go for a new one: bounds what an accept costs. */
-#define EDGE_EVICT_LOOK 64
 /** Connections at published ports may be idle for ever, and none makes room; so this part of max_visitors is all they
  *  get, and web visitors and tunnels always find some. */
 #define EDGE_DOORS_PART 2
@@ -52,9 +51,7 @@ struct edge {
 	struct loop *loop;
 	struct edge_options o;
 	struct endpoint endpoint;
-	struct list greetings;   /* connections whose protocol is still to be seen */
-	struct list visitors;    /* HTTP/1.1 */
-	struct list h2_visitors;
+	struct crowd crowd;
 	struct list doors;       /* at published ports */
 	unsigned door_count;
 	unsigned count;          /* all of them */
@@ -174,6 +171,50 @@ static unsigned room(const struct edge *e)
 	return left < max ? left : max;
 }
 
+/* Older than that: whoever was about to ask has asked. */
+static uint64_t young_since(const struct edge *e)
+{
+	uint64_t now = loop_ms(e->loop);
+
+	return now > EDGE_YOUNG_MS ? now - EDGE_YOUNG_MS : 0;
+}
+
+/* Carriers have room that `room` keeps for them. */
+static unsigned carriers(const struct edge *e)
+{
+	unsigned kept = EDGE_LINK_DESCRIPTORS * acceptor_links(e->o.acceptor), links = e->crowd.counts[EDGE_PLACE_LINK];
+
+	return links < kept ? links : kept;
+}
+
+/* Those that need room. */
+static unsigned taken(const struct edge *e)
+{
+	return e->count - carriers(e);
+}
+
+/* Of these, those that have said what they want, and got it. */
+static unsigned settled(const struct edge *e)
+{
+	return e->crowd.counts[EDGE_PLACE_VISITOR] + e->crowd.counts[EDGE_PLACE_LINK] + e->door_count - carriers(e);
+}
+
+/* Who is in the reserve stays there until there is room: those who have said nothing yet stand behind him, and
+ * somebody who is without a request leaves him his. */
+static bool let_through(struct edge *e, const struct visit *v)
+{
+	if (!v->reserve)
+		return true;
+	if (settled(e) >= room(e) && !crowd_evict_visitor(&e->crowd, young_since(e)) &&
+	    !crowd_evict_visitor(&e->crowd, UINT64_MAX))
+		return false;
+	if (v->h1)
+		crowd_place_h1(&e->crowd, v->h1, EDGE_PLACE_VISITOR);
+	else
+		crowd_place_h2(&e->crowd, v->h2, EDGE_PLACE_VISITOR);
+	return true;
+}
+
 static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, bool bodyless, const char *name,
                       bool trusted)
 {
@@ -198,7 +239,7 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 		err = fields_set(&h->fields, STR(FORWARD_TUNNEL), str_of(name));
 	if (!err && !str_eq(str_of(visitor), v.address)) /* else it is the last member of X-Forwarded-For */
 		err = fields_set(&h->fields, STR(FORWARD_VISITOR), str_of(visitor));
-	if (!err && from->reserve && e->count > room(e))
+	if (!err && !let_through(e, from))
 		err = ADIT_ERR_LIMIT;
 	exchange_name(x, name);
 	if (err)
@@ -219,47 +260,11 @@ static bool is_trusted(struct edge *e, const char *ip)
 	return e->peer_trusted;
 }
 
-static void on_request(struct edge *e, const struct visit *v, struct head *h, bool bodyless)
-{
-	bool trusted = is_trusted(e, v->stream->peer.ip);
-	char name[256];
-	bool known;
-
-	registry_name_of(forward_host(h, trusted), e->o.conf->domain, name);
-	if (carrier_path(head_get(h, HEAD_PATH))) {
-		registry_find(e->o.registry, str_of(name), &known);
-		if (!known && !(name[0] && auth_claimable(e->o.conf, name))) {
-			endpoint_serve(&e->endpoint, v, h);
-			return;
-		}
-	}
-	tls_hide(v->stream, false);
-	to_tunnel(e, v, h, bodyless, name, trusted);
-}
-
-static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
-{
-	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL, edge_h1_is_reserve(c), NULL};
-
-	on_request(owner, &v, h, bodyless);
-}
-
-static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
-{
-	const struct visit v = {asking, edge_h2_stream(c), NULL, c, edge_h2_is_reserve(c), edge_h2_places(c)};
-	struct edge *e = owner;
-
-	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
-	if (e->draining >= EDGE_DRAIN_IDLE && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
-		return;
-	on_request(e, &v, h, bodyless);
-}
-
 static void update_full(struct edge *e)
 {
 	unsigned max = room(e), slack = max > 2 * EDGE_SLACK ? EDGE_SLACK : 1;
-	bool crowded = e->shut || (e->crowded ? e->count + slack > max : e->count >= max);
-	bool full = e->shut || e->count >= max + EDGE_RESERVE;
+	bool crowded = e->crowded ? taken(e) + slack > max : taken(e) >= max;
+	bool full = e->shut || taken(e) >= max + EDGE_RESERVE;
 
 	if (crowded != e->crowded)
 		log_event(e->o.log, LOG_LEVEL_WARN, crowded ? "visitors.full" : "visitors.room", KV_U64("visitors", e->count));
@@ -274,54 +279,52 @@ static void update_full(struct edge *e)
 	e->o.full(e->o.owner, full);
 }
 
-static uint64_t h1_idle_since(struct list *node)
+static void note_link(struct edge *e, const struct visit *v)
 {
-	return edge_h1_idle_since(edge_h1_of_node(node));
+	if (v->h1 && edge_h1_links(v->h1) && edge_h1_place(v->h1) != EDGE_PLACE_LINK)
+		crowd_place_h1(&e->crowd, v->h1, EDGE_PLACE_LINK);
+	if (v->h2 && edge_h2_links(v->h2) && edge_h2_place(v->h2) != EDGE_PLACE_LINK)
+		crowd_place_h2(&e->crowd, v->h2, EDGE_PLACE_LINK);
+	update_full(e);
 }
 
-static uint64_t h2_idle_since(struct list *node)
+static void on_request(struct edge *e, const struct visit *v, struct head *h, bool bodyless)
 {
-	return edge_h2_idle_since(edge_h2_of_node(node));
-}
+	bool trusted = is_trusted(e, v->stream->peer.ip);
+	char name[256];
+	bool known;
 
-/* Since when the first of them is idle, 0 when none of EDGE_EVICT_LOOK is. Those with a request that are met on the
- * way move behind, so that the next look begins elsewhere. */
-static uint64_t first_idle(struct list *visitors, uint64_t (*idle_since)(struct list *node))
-{
-	for (unsigned look = EDGE_EVICT_LOOK; look && !list_empty(visitors); look--) {
-		struct list *node = visitors->next;
-		uint64_t since = idle_since(node);
-
-		if (since)
-			return since;
-		list_remove(node);
-		list_append(visitors, node);
+	registry_name_of(forward_host(h, trusted), e->o.conf->domain, name);
+	if (carrier_path(head_get(h, HEAD_PATH))) {
+		registry_find(e->o.registry, str_of(name), &known);
+		if (!known && !(name[0] && auth_claimable(e->o.conf, name))) {
+			endpoint_serve(&e->endpoint, v, h);
+			note_link(e, v);
+			return;
+		}
 	}
-	return 0;
+	tls_hide(v->stream, false);
+	to_tunnel(e, v, h, bodyless, name, trusted);
 }
 
-/* Ends a connection that is without a request: who only holds connections open locks nobody out. Of the oldest of
- * HTTP/1.1 and of HTTP/2 it is the one that has been so for longer, and since before `before`. */
-static bool evict_before(struct edge *e, uint64_t before)
+static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
 {
-	uint64_t h1, h2;
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL, 
+	                        edge_h1_place(c) == EDGE_PLACE_RESERVE, NULL};
 
-	if (greet_evict(&e->greetings, before))
-		return true;
-	h1 = first_idle(&e->visitors, h1_idle_since);
-	h2 = first_idle(&e->h2_visitors, h2_idle_since);
-	h1 = h1 < before ? h1 : 0;
-	h2 = h2 < before ? h2 : 0;
-	if (h2 && (!h1 || h2 < h1))
-		edge_h2_evict(edge_h2_of_node(e->h2_visitors.next));
-	else if (h1)
-		edge_h1_evict(edge_h1_of_node(e->visitors.next));
-	return h1 || h2;
+	on_request(owner, &v, h, bodyless);
 }
 
-static bool evict_one(struct edge *e)
+static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
 {
-	return evict_before(e, UINT64_MAX);
+	const struct visit v = {asking, edge_h2_stream(c), NULL, c, 
+	                        edge_h2_place(c) == EDGE_PLACE_RESERVE, edge_h2_places(c)};
+	struct edge *e = owner;
+
+	/* spared for its polls: what is unlinked is refused, and may be sent elsewhere, as after GOAWAY */
+	if (e->draining >= EDGE_DRAIN_IDLE && edge_h2_carries(c) && !carrier_path(head_get(h, HEAD_PATH)))
+		return;
+	on_request(e, &v, h, bodyless);
 }
 
 void edge_starved(void *arg)
@@ -329,7 +332,7 @@ void edge_starved(void *arg)
 	struct edge *e = arg;
 	unsigned gone = 0;
 
-	while (gone < EDGE_SLACK && evict_one(e))
+	while (gone < EDGE_SLACK && crowd_evict(&e->crowd, UINT64_MAX))
 		gone++;
 	if (log_seldom(&e->starved_ms, loop_ms(e->loop)))
 		log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
@@ -339,9 +342,9 @@ void edge_press(struct edge *e, enum headroom_level level)
 {
 	unsigned most = e->count / EDGE_PRESS_SHARE + EDGE_SLACK, gone = 0;
 	/* one that has only just come may be an adit whose link has lost its carrier */
-	uint64_t before = level == HEADROOM_NONE ? UINT64_MAX : loop_ms(e->loop) - EDGE_YOUNG_MS;
+	uint64_t before = level == HEADROOM_NONE ? UINT64_MAX : young_since(e);
 
-	while (level && gone < most && evict_before(e, before))
+	while (level && gone < most && crowd_evict(&e->crowd, before))
 		gone++;
 	e->shut = level == HEADROOM_NONE;
 	update_full(e);
@@ -351,7 +354,7 @@ static void look_again(void *arg)
 {
 	struct edge *e = arg;
 
-	for (unsigned i = 0; e->full && i < EDGE_SLACK && evict_one(e); i++)
+	for (unsigned i = 0; e->full && i < EDGE_SLACK && crowd_evict(&e->crowd, UINT64_MAX); i++)
 		;
 	if (e->full)
 		timer_set(&e->again, EDGE_FULL_MS);
@@ -378,14 +381,18 @@ static void one_less(struct edge *e)
 
 static void on_h1_closed(void *owner, struct edge_h1 *c)
 {
-	(void)c;
-	one_less(owner);
+	struct edge *e = owner;
+
+	crowd_gone(&e->crowd, edge_h1_place(c));
+	one_less(e);
 }
 
 static void on_h2_closed(void *owner, struct edge_h2 *c)
 {
-	(void)c;
-	one_less(owner);
+	struct edge *e = owner;
+
+	crowd_gone(&e->crowd, edge_h2_place(c));
+	one_less(e);
 }
 
 static void log_refused(struct edge *e, const struct stream *s, int err)
@@ -412,19 +419,16 @@ static void on_greeted(void *arg, struct stream *s, struct buf *first, bool h2)
 	struct edge *e = arg;
 	struct edge_h1 *c1 = NULL;
 	struct edge_h2 *c2 = NULL;
+	enum edge_place place = taken(e) > room(e) ? EDGE_PLACE_RESERVE : EDGE_PLACE_VISITOR;
 
 	if (h2)
 		c2 = edge_h2_new(e->loop, s, first, conf_trusts(e->o.conf, s->peer.ip), e->o.budget, &h2_events, e);
 	else
 		c1 = edge_h1_new(e->loop, s, first, &h1_events, e);
 	if (c1)
-		list_append(&e->visitors, edge_h1_node(c1));
+		crowd_place_h1(&e->crowd, c1, place);
 	if (c2)
-		list_append(&e->h2_visitors, edge_h2_node(c2));
-	if (c1 && e->count > room(e))
-		edge_h1_reserve(c1);
-	if (c2 && e->count > room(e))
-		edge_h2_reserve(c2);
+		crowd_place_h2(&e->crowd, c2, place);
 	if (c1 && e->draining)
 		edge_h1_drain(c1, EDGE_DRAIN_PATIENT);
 	if (c2 && e->draining)
@@ -440,11 +444,14 @@ static void on_greeting_gone(void *arg)
 	one_less(arg);
 }
 
-/* Before a newcomer is among them. */
+/* Before a newcomer is among them. Who has only just come is about to say what he wants: he goes when all else is
+ * used up, for many who say nothing would else leave nobody the time for it. */
 static void make_room(struct edge *e)
 {
-	if (!e->draining && e->count + 1 >= room(e))
-		evict_one(e);
+	if (e->draining || taken(e) + 1 < room(e) || crowd_evict(&e->crowd, young_since(e)))
+		return;
+	if (taken(e) + 1 >= room(e) + EDGE_RESERVE)
+		crowd_evict(&e->crowd, UINT64_MAX);
 }
 
 void edge_accept(void *arg, struct stream *s)
@@ -452,8 +459,8 @@ void edge_accept(void *arg, struct stream *s)
 	struct edge *e = arg;
 
 	make_room(e);
-	headroom_begin(e->o.headroom); /* with little memory the quiet ones make room: edge_press */
-	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->greetings, s, on_greeted, on_greeting_gone, e) < 0) {
+	headroom_note(e->o.headroom); /* with little memory the quiet ones make room: edge_press */
+	if (e->draining > EDGE_DRAIN_PATIENT || greet(&e->crowd.greetings, s, on_greeted, on_greeting_gone, e) < 0) {
 		stream_free(&s);
 		return;
 	}
@@ -481,10 +488,12 @@ static bool may_enter(struct edge *e, const char *visitor)
 
 	if (e->draining > EDGE_DRAIN_PATIENT)
 		return false;
-	if (e->count + 1 >= room(e))
-		evict_one(e);
-	if (e->door_count < (max ? max : 1) && e->count < room(e))
-		return true;
+	if (e->door_count < (max ? max : 1)) {
+		if (!e->draining && taken(e) + 1 >= room(e))
+			crowd_evict(&e->crowd, UINT64_MAX);
+		if (taken(e) < room(e))
+			return true;
+	}
 	log_event(e->o.access, LOG_LEVEL_INFO, "refused", KV_Z("visitor", visitor),
 	          KV_I64("status", err_status(ADIT_ERR_LIMIT)), KV_Z("error", "too many connections to published ports"));
 	return false;
@@ -549,9 +558,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	admit_set_conf(&e->admit, o->conf);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
 	e->endpoint.headroom = o->headroom;
-	list_init(&e->greetings);
-	list_init(&e->visitors);
-	list_init(&e->h2_visitors);
+	crowd_init(&e->crowd);
 	list_init(&e->doors);
 	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);
@@ -570,22 +577,12 @@ void edge_free(struct edge **ep)
 		return;
 	*ep = NULL;
 	hold_end(&e->hold, ADIT_ERR_SHUTDOWN);
-	while (!list_empty(&e->visitors)) {
-		struct edge_h1 *c = edge_h1_of_node(e->visitors.next);
-
-		edge_h1_free(&c);
-	}
-	while (!list_empty(&e->h2_visitors)) {
-		struct edge_h2 *c = edge_h2_of_node(e->h2_visitors.next);
-
-		edge_h2_free(&c);
-	}
 	while (!list_empty(&e->doors)) {
 		struct door *d = door_of_node(e->doors.next);
 
 		door_free(&d);
 	}
-	greet_drop_all(&e->greetings);
+	crowd_clear(&e->crowd);
 	poll_table_clear(&e->endpoint.polls);
 	probe_table_clear(&e->endpoint.probes);
 	admit_clear(&e->admit);
@@ -605,29 +602,15 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 
 void edge_drain(struct edge *e, enum edge_drain how)
 {
-	struct list *at, *tmp;
-
 	e->draining = how;
 	e->endpoint.draining = true;
 	probe_table_drop_held(&e->endpoint.probes);
-	while (how > EDGE_DRAIN_PATIENT && greet_evict(&e->greetings, UINT64_MAX))
-		;
-	list_each(at, tmp, &e->visitors)
-		edge_h1_drain(edge_h1_of_node(at), how);
-	list_each(at, tmp, &e->h2_visitors)
-		edge_h2_drain(edge_h2_of_node(at), how);
+	crowd_drain(&e->crowd, how);
 }
 
 bool edge_may_ask(const struct edge *e)
 {
-	const struct list *at;
-	bool may = !list_empty(&e->greetings);
-
-	for (at = e->visitors.next; !may && at != &e->visitors; at = at->next)
-		may = edge_h1_may_ask(edge_h1_of_node((struct list *)(uintptr_t)at));
-	for (at = e->h2_visitors.next; !may && at != &e->h2_visitors; at = at->next)
-		may = edge_h2_may_ask(edge_h2_of_node((struct list *)(uintptr_t)at));
-	return may;
+	return crowd_may_ask(&e->crowd);
 }
 
 unsigned edge_visitors(const struct edge *e)

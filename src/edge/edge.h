@@ -2,9 +2,10 @@
  * addressed to the tunnel's own endpoints to accept.
  * Layer edge.
  * Invariants: a request is routed by its host only, a connection to a published port by that; under a tunnel's name every path belongs to its origin; without a
- * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, or as many as there are descriptors
- * for, the one that has been without a request for longest goes; when none is without, a few more come in, who are
- * answered 503 unless they ask for a tunnel's endpoints: visitors lock no owner out.
+ * valid token a tunnel endpoint gives a 401 and nothing else; when max_visitors are there, or as many as there
+ * are descriptors for, the one that has been without a request for longest goes; when none is without, a few more come
+ * in, the reserve: who is in it and asks for anything but a tunnel's endpoints is answered 503, and goes before long
+ * whatever he does; who carries a link is not counted among them: visitors lock no owner out.
  */
 #ifndef ADIT_EDGE_EDGE_H
 #define ADIT_EDGE_EDGE_H
@@ -48,7 +49,7 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name);
 /** A listener can accept nothing for want of descriptors: ends some connections that have no request. `arg` is the edge. */
 void edge_starved(void *arg);
 
-/** At each look while there is little memory, and when there is enough again: connections without a request make room;
+/** When the level of memory changes, and now and then while there is little: connections without a request make room;
  *  at HEADROOM_NONE nobody else comes in. */
 void edge_press(struct edge *e, enum headroom_level level);
 

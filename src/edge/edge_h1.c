@@ -487,12 +487,19 @@ struct edge_h1 *edge_h1_new(struct loop *l, struct stream *s, struct buf *first,
 
 void edge_h1_carry(struct edge_h1 *c)
 {
-	c->carries = true;
+	c->carries = c->links = true;
 }
 
 void edge_h1_secret(struct edge_h1 *c)
 {
 	c->secret = true;
+}
+
+static bool is_between(const struct edge_h1 *c)
+{
+	bool between = c->state == H1C_IDLE || c->state == H1C_HEAD;
+
+	return between && !c->out.len && !c->in.len && !stream_unsent(c->stream);
 }
 
 void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)
@@ -505,7 +512,7 @@ void edge_h1_drain(struct edge_h1 *c, enum edge_drain how)
 	 * word */
 	if (c->state == H1C_IDLE && !c->in.len)
 		edge_h1_linger(c);
-	else if (how == EDGE_DRAIN_ALL && edge_h1_idle_since(c))
+	else if (how == EDGE_DRAIN_ALL && is_between(c))
 		edge_h1_evict(c);
 }
 
@@ -522,21 +529,37 @@ bool edge_h1_may_ask(const struct edge_h1 *c)
 	}
 }
 
-void edge_h1_reserve(struct edge_h1 *c)
+void edge_h1_set_place(struct edge_h1 *c, enum edge_place place)
 {
-	c->reserve = true;
+	c->place = place;
+	c->place_since = loop_ms(c->loop);
 }
 
-bool edge_h1_is_reserve(const struct edge_h1 *c)
+enum edge_place edge_h1_place(const struct edge_h1 *c)
 {
-	return c->reserve;
+	return c->place;
+}
+
+bool edge_h1_links(const struct edge_h1 *c)
+{
+	return c->links;
+}
+
+bool edge_h1_closed(const struct edge_h1 *c)
+{
+	return c->state == H1C_CLOSED;
 }
 
 uint64_t edge_h1_idle_since(const struct edge_h1 *c)
 {
-	bool between = c->state == H1C_IDLE || c->state == H1C_HEAD;
-
-	return between && !c->out.len && !c->in.len && !stream_unsent(c->stream) ? c->idle_since : 0;
+	if (c->state == H1C_SWITCHED || c->state == H1C_CLOSED)
+		return 0;
+	if (c->place == EDGE_PLACE_RESERVE)
+		return c->place_since;
+	/* what still comes is thrown away: he has had his answer */
+	if (c->wait == H1C_WAIT_LINGER && !c->out.len && !stream_unsent(c->stream))
+		return c->linger_until - EDGE_H1_LINGER_TOTAL_MS;
+	return is_between(c) ? c->idle_since : 0;
 }
 
 void edge_h1_evict(struct edge_h1 *c)

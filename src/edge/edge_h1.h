@@ -45,6 +45,15 @@ enum edge_drain {
 	EDGE_DRAIN_ALL,     /* and those that were spared for the sake of links: there is none any more */
 };
 
+/** As what a connection is counted: edge/crowd.h. */
+enum edge_place {
+	EDGE_PLACE_NONE, /* it is not among them */
+	EDGE_PLACE_VISITOR,
+	EDGE_PLACE_RESERVE, /* it came when there was no room: it gets no way to a tunnel before there is some */
+	EDGE_PLACE_LINK,    /* it carries a link, or one of its owners' who sends requests for that */
+	EDGE_PLACES
+};
+
 struct edge_h1;
 
 typedef void edge_h1_switched_fn(void *arg, struct stream *s, struct buf *lead, struct buf *rest);
@@ -73,16 +82,21 @@ bool edge_h1_may_ask(const struct edge_h1 *c);
 void edge_h1_carry(struct edge_h1 *c);
 /** From within `request`: its head holds a secret, so the bytes it came in are overwritten once they are read. */
 void edge_h1_secret(struct edge_h1 *c);
-/** Since when it has no request, on the loop's clock; 0 when it has one, or its last answer is not written. */
+/** Since when it has no request, on the loop's clock; 0 when it has one, or its last answer is not written. In the
+ *  reserve: since when it is there, whatever it does. */
 uint64_t edge_h1_idle_since(const struct edge_h1 *c);
-/** Ends one that has no request; `closed` is called. */
+/** Ends one that has no request that matters; `closed` is called. */
 void edge_h1_evict(struct edge_h1 *c);
 
 struct half *edge_h1_half(struct edge_h1 *c);
 const struct stream *edge_h1_stream(const struct edge_h1 *c);
-/** It has come into the reserve: as long as that is needed it gets no way to a tunnel. */
-void edge_h1_reserve(struct edge_h1 *c);
-bool edge_h1_is_reserve(const struct edge_h1 *c);
+/** The crowd's: as what it is counted. */
+void edge_h1_set_place(struct edge_h1 *c, enum edge_place place);
+enum edge_place edge_h1_place(const struct edge_h1 *c);
+/** Has one of its requests been a carrier's? */
+bool edge_h1_links(const struct edge_h1 *c);
+/** It stands in nobody's list any more. */
+bool edge_h1_closed(const struct edge_h1 *c);
 /** The connection's place in its owner's list; unlinked when it is closed. */
 struct list *edge_h1_node(struct edge_h1 *c);
 struct edge_h1 *edge_h1_of_node(struct list *node);

@@ -49,7 +49,9 @@ struct edge_h1 {
 	bool cut;             /* when `out` is written, close without a proper end */
 	enum edge_drain draining;
 	bool secret;          /* what is being read holds one */
-	bool reserve;
+	enum edge_place place;
+	uint64_t place_since;
+	bool links;           /* a link uses it */
 	bool carries;         /* its last request was one of a live carrier's */
 	/* time */
 	struct timer timer;

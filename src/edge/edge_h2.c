@@ -45,7 +45,10 @@ struct edge_h2 {
 	bool last_said; /* no more requests are looked at */
 	bool failed;    /* when what h2 says about that is written it ends */
 	bool lingers;   /* all is said */
-	bool carries, reserve;
+	bool carries;
+	bool links;     /* a carrier has been on it */
+	enum edge_place place;
+	uint64_t place_since;
 };
 
 /* ---- deadlines */
@@ -390,17 +393,33 @@ struct places *edge_h2_places(const struct edge_h2 *c)
 
 void edge_h2_carry(struct edge_h2 *c)
 {
-	c->carries = true;
+	c->carries = c->links = true;
 }
 
-void edge_h2_reserve(struct edge_h2 *c)
+void edge_h2_link(struct edge_h2 *c)
 {
-	c->reserve = true;
+	c->links = true;
 }
 
-bool edge_h2_is_reserve(const struct edge_h2 *c)
+bool edge_h2_links(const struct edge_h2 *c)
 {
-	return c->reserve;
+	return c->links;
+}
+
+bool edge_h2_closed(const struct edge_h2 *c)
+{
+	return c->closed;
+}
+
+void edge_h2_set_place(struct edge_h2 *c, enum edge_place place)
+{
+	c->place = place;
+	c->place_since = loop_ms(c->loop);
+}
+
+enum edge_place edge_h2_place(const struct edge_h2 *c)
+{
+	return c->place;
 }
 
 bool edge_h2_carries(const struct edge_h2 *c)
@@ -424,6 +443,8 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 {
 	static const enum edge_h2_wait without[] = {H2C_IDLE, H2C_FIRST, H2C_BLOCK};
 
+	if (c->place == EDGE_PLACE_RESERVE)
+		return c->place_since;
 	if (h2_asked(c->h2) || c->pump.rest || c->pump.out.len || c->lingers || c->carries ||
 	    stream_unsent(c->pump.stream))
 		return 0;
@@ -435,8 +456,10 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 
 void edge_h2_evict(struct edge_h2 *c)
 {
-	h2_goaway_last(c->h2);
-	h2_pump_last(&c->pump);
+	if (!c->lingers) {
+		h2_goaway_last(c->h2);
+		h2_pump_last(&c->pump);
+	}
 	close_now(c);
 }
 

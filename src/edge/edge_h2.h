@@ -57,9 +57,10 @@ void edge_h2_free(struct edge_h2 **c);
 /** GOAWAY: what runs and what is on its way is answered, then it closes. One that carries is spared, until
  *  EDGE_DRAIN_ALL. */
 void edge_h2_drain(struct edge_h2 *c, enum edge_drain how);
-/** Since when it has no request, on the loop's clock; 0 when it has one, has something unsent, or carries. */
+/** Since when it has no request, on the loop's clock; 0 when it has one, has something unsent, or carries. In the
+ *  reserve: since when it is there, whatever it does. */
 uint64_t edge_h2_idle_since(const struct edge_h2 *c);
-/** GOAWAY, and the end at once; `closed` is called. For one that has no request. */
+/** GOAWAY, and the end at once; `closed` is called. For one that has no request that matters. */
 void edge_h2_evict(struct edge_h2 *c);
 /** May a visitor bring one more request on it? */
 bool edge_h2_may_ask(const struct edge_h2 *c);
@@ -71,9 +72,14 @@ void edge_h2_carry(struct edge_h2 *c);
 bool edge_h2_carries(const struct edge_h2 *c);
 
 const struct stream *edge_h2_stream(const struct edge_h2 *c);
-/** It has come into the reserve: as long as that is needed it gets no way to a tunnel. */
-void edge_h2_reserve(struct edge_h2 *c);
-bool edge_h2_is_reserve(const struct edge_h2 *c);
+/** The crowd's: as what it is counted. */
+void edge_h2_set_place(struct edge_h2 *c, enum edge_place place);
+enum edge_place edge_h2_place(const struct edge_h2 *c);
+/** From within `request`: the request becomes a carrier, or belongs to one. */
+void edge_h2_link(struct edge_h2 *c);
+bool edge_h2_links(const struct edge_h2 *c);
+/** It stands in nobody's list any more. */
+bool edge_h2_closed(const struct edge_h2 *c);
 /** Its place in its owner's list; unlinked when it is closed. */
 struct list *edge_h2_node(struct edge_h2 *c);
 struct edge_h2 *edge_h2_of_node(struct list *node);

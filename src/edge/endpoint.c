@@ -171,6 +171,8 @@ static void switch_stream(const struct endpoint *e, const struct visit *v, const
 		acceptor_take(a->acceptor, framed, &none, &nothing, a->link_id, a->token, "ws");
 	else
 		stream_free(&bytes);
+	if (framed)
+		edge_h2_link(v->h2);
 }
 
 /* ---- polls and relays: a carrier of many requests */
@@ -193,6 +195,8 @@ static void open_polls(struct endpoint *e, const struct visit *v, const struct a
 	if (s && poll_answer_fields(&p->head.fields) == 0 &&
 	    fields_add(&p->head.fields, STR("adit-carrier"), str_of(id)) == 0) {
 		page_reply(p, v->asking, false);
+		if (v->h2)
+			edge_h2_link(v->h2);
 		acceptor_take(a->acceptor, s, &none, &nothing, a->link_id, a->token, "poll");
 	} else {
 		stream_free(&s);

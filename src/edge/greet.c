@@ -112,6 +112,11 @@ int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *g
 	return 0;
 }
 
+uint64_t greet_since(const struct list *waiting)
+{
+	return list_empty(waiting) ? 0 : container_of(waiting->next, struct greeting, node)->since_ms;
+}
+
 bool greet_evict(struct list *waiting, uint64_t before)
 {
 	struct greeting *g = container_of(waiting->next, struct greeting, node);

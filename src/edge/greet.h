@@ -19,6 +19,8 @@ typedef void greet_gone_fn(void *arg);
 
 /** Takes over `s`. It stands in `waiting` until it is decided (`fn`) or closed (`gone`). 0 or ADIT_ERR_NOMEM with `s` the caller's still. */
 int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *gone, void *arg);
+/** When the one that has waited longest came, on the loop's clock; 0 when there is none. */
+uint64_t greet_since(const struct list *waiting);
 /** Closes the one that has waited longest, when it came before `before` on the loop's clock; false when there is none. */
 bool greet_evict(struct list *waiting, uint64_t before);
 /** Closes all that wait; `gone` is not called. */

@@ -5,15 +5,20 @@ static uint64_t mark(const struct headroom *m)
 	return m->most / 4 * HEADROOM_MARK_QUARTERS;
 }
 
+static uint64_t slack(const struct headroom *m)
+{
+	return m->most / 16 * HEADROOM_SLACK_SIXTEENTHS;
+}
+
 /* Below this there is enough again. */
 static uint64_t ease(const struct headroom *m)
 {
-	return mark(m) - m->most / 16 * HEADROOM_SLACK_SIXTEENTHS;
+	return mark(m) - slack(m);
 }
 
 static enum headroom_level level_of(const struct headroom *m)
 {
-	if (m->used >= m->most)
+	if (m->used >= (m->level == HEADROOM_NONE ? m->most - slack(m) : m->most))
 		return HEADROOM_NONE;
 	return m->used >= mark(m) || (m->level && m->used >= ease(m)) ? HEADROOM_LITTLE : HEADROOM_ENOUGH;
 }
@@ -51,8 +56,12 @@ static void look(void *arg)
 		timer_set(&m->again, HEADROOM_LOOK_MS);
 	else
 		timer_clear(&m->again);
-	if (was || m->level) /* from the loop: who asks is in the middle of something */
+	/* whoever asks makes it look: what the owner does at each time is not theirs to hurry. And from the loop: who asks
+	 * is in the middle of something */
+	if (m->level != was || (m->level && m->looked_ms - m->owner_ms >= HEADROOM_LOOK_MS)) {
+		m->owner_ms = m->looked_ms;
 		task_post(m->loop, &m->tell);
+	}
 }
 
 static void tell_owner(void *arg)
@@ -94,9 +103,16 @@ bool headroom_begin(struct headroom *m)
 {
 	if (!m)
 		return true;
+	headroom_note(m);
+	m->refused += m->level != HEADROOM_ENOUGH;
+	return m->level == HEADROOM_ENOUGH;
+}
+
+void headroom_note(struct headroom *m)
+{
+	if (!m)
+		return;
 	m->begun++;
 	if (loop_ms(m->loop) - m->looked_ms >= HEADROOM_LOOK_MS || m->used + m->begun * HEADROOM_EACH >= mark(m))
 		look(m);
-	m->refused += m->level != HEADROOM_ENOUGH;
-	return m->level == HEADROOM_ENOUGH;
 }

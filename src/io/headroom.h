@@ -28,7 +28,8 @@
 #define HEADROOM_SYSTEM_SHARE 2
 /** The mark, in quarters of all: what is above is kept for what runs. */
 #define HEADROOM_MARK_QUARTERS 3
-/** So much below the mark, in sixteenths of all, it is left again: who was refused would cross it at once else. */
+/** So much below the mark, and below all, in sixteenths of all, that is left again: who was refused would cross it at
+ *  once else. */
 #define HEADROOM_SLACK_SIXTEENTHS 1
 /** Windows that peers may be granted: one part in so many of all. What comes through one can stand in the other half's
  *  buffer (EDGE_H1_BUFFER, twice a first window) as well: 3/4 at most, which is the mark. */
@@ -46,8 +47,8 @@ enum headroom_level { HEADROOM_ENOUGH, HEADROOM_LITTLE, HEADROOM_NONE };
 
 struct headroom_options {
 	struct log *log;
-	/* After each look that finds less than enough, and after the first that finds enough again. From the loop. May be
-	 * NULL. */
+	/* When the level changes, and as long as there is less than enough at most each HEADROOM_LOOK_MS. From the loop.
+	 * May be NULL. */
 	void (*changed)(void *owner, enum headroom_level level);
 	void *owner;
 	uint64_t (*measure)(void *arg); /* NULL: the process's own memory; else a test's */
@@ -63,6 +64,7 @@ struct headroom {
 	uint64_t looked_ms;
 	uint64_t begun;             /* since then */
 	enum headroom_level level;
+	uint64_t owner_ms;          /* when the owner was told */
 	bool told;                  /* the log knows that there is little: */
 	uint64_t since_ms, refused; /* since then, and who was refused */
 	uint64_t little_ms;         /* when that was seen last */
@@ -79,6 +81,9 @@ void headroom_set(struct headroom *m, uint64_t most);
 
 /** May one more request, connection or link begin? Each is counted until the next look. NULL: there is no bound. */
 bool headroom_begin(struct headroom *m);
+
+/** One more has begun, whom nobody refuses. */
+void headroom_note(struct headroom *m);
 
 /** For the budget of granted windows (h2/budget.h). */
 static inline uint64_t headroom_windows(const struct headroom *m)

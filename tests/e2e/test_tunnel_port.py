@@ -1,13 +1,16 @@
 """Who crowds the port that adits dial, without a token or with wrong ones: owners find in."""
 import socket
 import ssl
+import threading
 import time
 
 import pytest
 
 from floods import BATCH, drain
-from h2frames import CALM, PREFACE, RST_STREAM, SETTINGS, RawEnd, END_HEADERS, END_STREAM, HEADERS, raw, u32
-from harness import DOMAIN, TOKENS
+from h2frames import CALM, PREFACE, RST_STREAM, SETTINGS, RawEnd, RawVisitor, END_HEADERS, END_STREAM, HEADERS, raw, u32
+from harness import DOMAIN, TOKENS, adit_http
+from relay import Relay
+from test_h2_outer import Carried
 from wire import Visitor, eventually, reply
 
 CARRIER = "/_adit/v1/" + "0" * 32 + "/ws"
@@ -86,6 +89,145 @@ def attach(own, server, origin, name):
     own.http(server, origin.port, "--name", name, folder=name).wait_event("published")
     print(f"{name}: attached after {time.monotonic() - began:.2f} s")
     assert time.monotonic() - began < 3
+
+
+class Coming:
+    """While the block runs one after the other comes by `make`, `rate` a second at most; none leaves by itself, and
+    16 stay busy with `go_on`."""
+
+    def __init__(self, make, rate, go_on=None):
+        self.make, self.pace, self.go_on, self.over, self.held = make, 1 / rate, go_on, False, []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        while not self.over:
+            time.sleep(self.pace)
+            try:
+                self.held.append(self.make())
+            except OSError:
+                pass
+            for sock in self.held[-16:] if self.go_on else ():
+                self.go_on(sock)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join(10)
+        for sock in self.held:
+            sock.close()
+
+
+def far_away(own, server, origin, name):
+    """An adit whose bytes take 25 ms each way attaches."""
+    relay = own.keep(Relay(server.tls_port))
+    relay.delay = 0.025
+    began = time.monotonic()
+    adit = own.keep(adit_http(server, own.folder / name, origin.address, "--name", name, common=[
+        "--server", f"https://127.0.0.1:{relay.port}", "--server-name", DOMAIN, "--ca", server.authority.ca,
+        "--log-format", "json"]))
+    adit.wait_event("published")
+    took = time.monotonic() - began
+    print(f"{name}: attached after {took:.2f} s")
+    assert took < 3
+    adit.stop()
+
+
+def test_silent_ones_beside_idle_visitors(own):
+    """Full of visitors between two requests, and a hundred a second come who say nothing: who needs some round trips
+    to say what he wants gets them; it is the idle ones that go."""
+    server, origin = own.server(max_visitors=200), own.origin()
+    origin.serve(lambda c, r: c.send(reply(200, b"served")))
+    own.http(server, origin.port, "--name", "shop").wait_event("published")
+    visitors = [server.visit() for _ in range(198)]
+    for visitor in visitors:
+        assert visitor.fetch().status == 200
+    time.sleep(2.1)  # they are not young any more
+    with Coming(lambda: idle(server), 100):
+        time.sleep(0.3)
+        far_away(own, server, origin, "files")
+        time.sleep(2.5)  # until only silent ones are left
+        far_away(own, server, origin, "files")
+    for visitor in visitors:
+        visitor.close()
+
+
+def dribble(server):
+    """Asks for a tunnel with a body that is long in coming."""
+    sock = idle(server)
+    sock.sendall(f"POST / HTTP/1.1\r\nHost: shop.{DOMAIN}\r\nContent-Length: 1000000000\r\n\r\n".encode())
+    return sock
+
+
+def ask_ahead(server):
+    """Asks again and again and reads nothing."""
+    sock = idle(server)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    one = f"GET / HTTP/1.1\r\nHost: shop.{DOMAIN}\r\n\r\n".encode()
+    try:
+        while sock.send(one * 100):
+            pass
+    except BlockingIOError:
+        return sock
+
+
+def no_window(server):
+    """HTTP/2 with no window for an answer's body."""
+    sock = idle(server)
+    host = f"shop.{DOMAIN}".encode()
+    block = b"\x82\x86\x84\x01" + bytes([len(host)]) + host
+    sock.sendall(PREFACE + raw(SETTINGS, 0, 0, b"\0\4" + u32(0)) + raw(HEADERS, END_HEADERS | END_STREAM, 1, block))
+    return sock
+
+
+def one_byte(sock):
+    try:
+        sock.send(b"x")
+    except OSError:
+        pass
+
+
+def all_busy(own, server, origin, count):
+    origin.serve(lambda c, r: c.wait_gone(20))
+    own.http(server, origin.port, "--name", "shop").wait_event("published")
+    busy = []
+    for i in range(count):
+        busy.append(server.visit())
+        busy[i].ask()
+    eventually(lambda: len(origin.requests) == count, "all at the origin")
+    return busy
+
+
+def test_carriers_leave_the_reserve(own):
+    """All of max_visitors busy, and more owners come by HTTP/2 than the reserve has places: their connections stay, and
+    each finds in."""
+    server, origin = own.server(max_visitors=20), own.origin()
+    busy = all_busy(own, server, origin, 20)
+    links = [Carried(RawVisitor(server, tls=True).greeted(), f"alice-{i}") for i in range(24)]
+    far_away(own, server, origin, "files")
+    assert server.fetch("shop").status == 503, "there is no more room for visitors than before"
+    for visitor in busy + [link.v for link in links]:
+        visitor.close()
+
+
+MISFITS = {"a body that dribbles": (dribble, one_byte), "answers unread": (ask_ahead, None),
+           "no window": (no_window, None)}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_reserve_turns_over(own, kind):
+    """All of max_visitors busy, and those who come beside them do all that they can to stay: an adit attaches."""
+    make, go_on = MISFITS[kind]
+    server, origin = own.server(max_visitors=100), own.origin()
+    busy = all_busy(own, server, origin, 100)
+    with Coming(lambda: make(server), 50, go_on):
+        time.sleep(1)
+        far_away(own, server, origin, "files")
+    for visitor in busy:
+        visitor.close()
 
 
 def knock(server, token, visitor=None, through="forwarded"):

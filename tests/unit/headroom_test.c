@@ -138,6 +138,41 @@ static void it_tells_at_each_look_and_then_no_more(void)
 	close_rig(&r);
 }
 
+/* Who asks makes it look each time; what the owner does then has its own pace. */
+static void asking_often_tells_no_oftener(void)
+{
+	struct rig r;
+
+	open_rig(&r);
+	r.used = MARK;
+	for (unsigned i = 0; i < 100; i++) {
+		CU_ASSERT_FALSE(headroom_begin(&r.room));
+		pass(&r, 0);
+	}
+	CU_ASSERT_EQUAL(r.told, 1);
+	r.used = MOST;
+	CU_ASSERT_FALSE(headroom_begin(&r.room));
+	pass(&r, 0);
+	CU_ASSERT(r.told == 2 && r.level == HEADROOM_NONE);
+	close_rig(&r);
+}
+
+static void none_is_left_some_way_below(void)
+{
+	struct rig r;
+
+	open_rig(&r);
+	r.used = MOST;
+	CU_ASSERT_FALSE(headroom_begin(&r.room));
+	r.used = MOST - 1;
+	pass(&r, HEADROOM_LOOK_MS);
+	CU_ASSERT_EQUAL(r.level, HEADROOM_NONE);
+	r.used = MOST - MOST / 16 * HEADROOM_SLACK_SIXTEENTHS - 1;
+	pass(&r, HEADROOM_LOOK_MS);
+	CU_ASSERT_EQUAL(r.level, HEADROOM_LITTLE);
+	close_rig(&r);
+}
+
 static void a_new_bound_counts_at_once(void)
 {
 	struct rig r;
@@ -234,6 +269,8 @@ static const struct unit_test tests[] = {
 	{"near the mark it looks in time", near_the_mark_it_looks_in_time},
 	{"it is left some way below", it_is_left_some_way_below},
 	{"it tells at each look, and then no more", it_tells_at_each_look_and_then_no_more},
+	{"asking often tells no oftener", asking_often_tells_no_oftener},
+	{"NONE is left some way below", none_is_left_some_way_below},
 	{"a new bound counts at once", a_new_bound_counts_at_once},
 	{"the least of all groups' limits counts", the_least_of_all_groups_counts},
 	{"what is in use is counted", what_is_in_use_is_counted},

@@ -1,0 +1,41 @@
+/* crowd: the connections that came to the edge's listeners, and which of them goes when there are too many.
+ * Layer edge; the edge's.
+ * Invariants: what an eviction costs is bounded; who has a request at a tunnel never goes, nor who carries a link;
+ * of all others it is the one who has waited for longest.
+ */
+#ifndef ADIT_EDGE_CROWD_H
+#define ADIT_EDGE_CROWD_H
+
+#include "base/list.h"
+#include "edge/edge_h1.h"
+#include "edge/edge_h2.h"
+
+enum crowd_version { CROWD_H1, CROWD_H2, CROWD_VERSIONS };
+
+struct crowd {
+	struct list greetings; /* connections whose protocol is still to be seen */
+	struct list rows[CROWD_VERSIONS][EDGE_PLACES];
+	unsigned counts[EDGE_PLACES];
+};
+
+void crowd_init(struct crowd *c);
+/** Ends all at once. */
+void crowd_clear(struct crowd *c);
+
+/** That connection stands there from now on, wherever it stood before. One that is closed already stands nowhere. */
+void crowd_place_h1(struct crowd *c, struct edge_h1 *one, enum edge_place place);
+void crowd_place_h2(struct crowd *c, struct edge_h2 *one, enum edge_place place);
+/** One that stood there was closed. */
+void crowd_gone(struct crowd *c, enum edge_place place);
+
+/** Ends the one that has been without a request, greetings among them, for longest and since before `before` on the
+ *  loop's clock; false when there is none. */
+bool crowd_evict(struct crowd *c, uint64_t before);
+/** The same among those in EDGE_PLACE_VISITOR alone: somebody else may have that place. */
+bool crowd_evict_visitor(struct crowd *c, uint64_t before);
+
+void crowd_drain(struct crowd *c, enum edge_drain how);
+/** Is there one who may bring one more request? */
+bool crowd_may_ask(const struct crowd *c);
+
+#endif
