@@ -10,6 +10,10 @@
 
 #include "config.h"
 
+#ifdef HAVE_SYS_RANDOM_H
+#include <sys/random.h> /* getentropy, where unistd.h has none */
+#endif
+
 #include "base/err.h"
 
 /** What getentropy gives at a time, POSIX. */

@@ -36,7 +36,7 @@ void memory_keep_reserve(void)
 	setrlimit(RLIMIT_AS, &r);
 }
 
-/* The limit is raised for this one call: what it gets it keeps, and nobody else gets any of it. */
+/* The limit is raised for this one call. What the heap grows by beyond it, and the old block, are everybody's. */
 void *memory_from_reserve(void *p, long n)
 {
 	struct rlimit r, more;
@@ -74,6 +74,17 @@ void *memory_grow_wiped(void *p, size_t used, size_t size)
 	secret_wipe(p, used);
 	free(p);
 	return more;
+}
+
+void *memory_change_wiped(void *p, size_t size)
+{
+#ifdef __GLIBC__
+	size_t used = p ? malloc_usable_size(p) : 0;
+
+	if (used && size)
+		return used >= size ? p : memory_grow_wiped(p, used, size);
+#endif
+	return realloc(p, size);
 }
 
 void memory_free_wiped(void *p)

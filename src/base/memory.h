@@ -42,6 +42,9 @@ void memory_give_back(void);
 
 /** As realloc to a larger `size`, of a block of which `used` bytes mean something. NULL: out of memory, `p` stays. */
 void *memory_grow_wiped(void *p, size_t used, size_t size);
+/** As realloc to any `size`; where the allocator tells how large the block is, a smaller one stays as it is, and what
+ *  moves is overwritten. */
+void *memory_change_wiped(void *p, size_t size);
 /** Overwrites the whole block, however much of it the allocator gave (where it tells), and frees it. NULL is fine. */
 void memory_free_wiped(void *p);
 

@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h> /* defines __GLIBC__ */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "config.h"
 
 #include "base/clock.h"
 
@@ -18,7 +20,7 @@
 #define HEAP_SANITIZED 1
 /* of sanitizer/allocator_interface.h, which gcc does not bring */
 size_t __sanitizer_get_current_allocated_bytes(void);
-#elif defined(__GLIBC__)
+#elif defined(HAVE_MALLINFO2)
 #include <malloc.h>
 #define HEAP_GLIBC 1
 #endif

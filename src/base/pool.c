@@ -4,7 +4,7 @@
 
 #include "config.h"
 
-#if defined(HAVE_MALLOC_USABLE_SIZE) && !defined(INSTRUMENTED)
+#if defined(HAVE_MALLOC_USABLE_SIZE) && defined(HAVE_MALLOC_H) && !defined(INSTRUMENTED)
 #include <malloc.h>
 
 struct pool_block {

@@ -89,7 +89,7 @@ void h2_free(struct h2 **h, int err);
  *  After an error the connection is of no further use: its streams get nowhere until h2_free. */
 int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
 /** Answering strangers: h2_recv looks at so many requests more and leaves what comes behind them, until the next
- *  call. Without it all are looked at. */
+ *  call. Trailers count, too. Without it all are looked at. */
 void h2_allow(struct h2 *h, unsigned requests);
 /** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
 bool h2_hasty(const struct h2 *h);

@@ -129,8 +129,6 @@ static inline void h2_submitted(struct h2 *h, int rv)
 struct h2_stream *h2_stream_new(struct h2 *h);
 /** Moves it to the dead, unlinked. */
 void h2_stream_bury(struct h2_stream *s);
-/** The far end has let go of it. */
-void h2_stream_leave(struct h2_stream *s);
 void h2_stream_free(struct h2_stream *s);
 /** Body bytes, a finished header block, the end, as they arrive. */
 void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n);
@@ -156,6 +154,10 @@ static inline void h2_wake(struct h2 *h)
 {
 	h->events->wake(h->owner);
 }
+
+/* ending.c */
+/** The far end has let go of it. */
+void h2_stream_leave(struct h2_stream *s);
 
 /* h2_setup.c */
 /** For the session of `h`, which outlives it. */

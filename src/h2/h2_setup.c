@@ -35,8 +35,9 @@ static void *take_cleared(size_t n, size_t size, void *arg)
 
 static void *change(void *p, size_t n, void *arg)
 {
-	(void)arg;
-	return realloc(p, n);
+	const struct h2 *h = arg;
+
+	return h->secret_held ? memory_change_wiped(p, n) : realloc(p, n);
 }
 
 nghttp2_mem h2_memory(struct h2 *h)

@@ -131,6 +131,8 @@ uint32_t h2_code_of(int err)
 	case ADIT_ERR_SLOW:
 		return NGHTTP2_CANCEL;
 	case ADIT_ERR_LIMIT:
+	case ADIT_ERR_MEMORY:
+	case ADIT_ERR_DESCRIPTORS:
 		return NGHTTP2_REFUSED_STREAM;
 	case ADIT_ERR_CALM:
 		return NGHTTP2_ENHANCE_YOUR_CALM;

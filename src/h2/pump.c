@@ -88,12 +88,18 @@ static void keep(struct h2_pump *p, const uint8_t *bytes, size_t n)
 	timer_set(&p->later, H2_PUMP_HASTY_MS);
 }
 
+/* The block is the loop's: no token stays in it, nor where nobody has looked for one. */
 static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
 {
+	size_t left;
+
 	h2_pump_take(p, block, n);
-	keep(p, block + n - h2_unread(p->h2), h2_unread(p->h2));
-	if (h2_got_secret(p->h2))
+	left = p->failed ? 0 : h2_unread(p->h2);
+	keep(p, block + n - left, left);
+	if (p->failed || h2_got_secret(p->h2))
 		secret_wipe(block, n);
+	else if (left)
+		secret_wipe(block + n - left, left);
 }
 
 /* There may be a token in it. */
@@ -102,6 +108,13 @@ static void free_rest(uint8_t *rest, size_t n)
 	if (rest)
 		secret_wipe(rest, n);
 	free(rest);
+}
+
+static void drop_rest(struct h2_pump *p)
+{
+	free_rest(p->rest, p->rest_len);
+	p->rest = NULL;
+	p->rest_len = 0;
 }
 
 static void allow(struct h2_pump *p)
@@ -128,6 +141,7 @@ static void take_rest(void *arg)
 	if (!p->quiet && !p->failed)
 		take_block(p, rest, n);
 	free_rest(rest, n);
+	h2_pump_wake(p); /* read_rest may have waited for this */
 }
 
 /* True when there is no more to read now. */
@@ -147,6 +161,8 @@ static bool read_some(struct h2_pump *p)
 			end(p, (int)n);
 		else if (!p->quiet && !p->failed) /* else a RST, for what nobody has read, could destroy our last word */
 			take_block(p, block, (size_t)n);
+		else
+			secret_wipe(block, (size_t)n);
 		done += n > 0 ? (size_t)n : 0;
 	}
 	loop_return(l, block);
@@ -163,7 +179,7 @@ static void read_rest(struct h2_pump *p)
 {
 	if (read_some(p))
 		end(p, p->unwritable);
-	else if (!p->stopped)
+	else if (!p->stopped && !p->rest) /* else take_rest goes on */
 		task_post_next(p->loop, &p->flush);
 }
 
@@ -215,6 +231,12 @@ void h2_pump_wake(struct h2_pump *p)
 void h2_pump_quiet(struct h2_pump *p)
 {
 	p->quiet = true;
+	if (p->rest) { /* nothing is read while it waits, so its time must not have to come first */
+		task_cancel(p->loop, &p->again);
+		timer_clear(&p->later);
+		drop_rest(p);
+		h2_pump_wake(p);
+	}
 	stream_pause(p->stream, false);
 }
 
@@ -237,7 +259,6 @@ void h2_pump_stop(struct h2_pump *p)
 
 void h2_pump_clear(struct h2_pump *p)
 {
-	free_rest(p->rest, p->rest_len);
-	p->rest = NULL;
+	drop_rest(p);
 	buf_clear(&p->out);
 }

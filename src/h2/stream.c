@@ -395,13 +395,15 @@ void h2_stream_chosen(struct h2_stream *s)
 {
 	const nghttp2_data_provider source = {{.ptr = s}, read_out};
 	nghttp2_session *session = s->h2->session;
+	int rv;
 
 	/* not with the head: nghttp2 would ask before it is this stream's turn, put it off, and take it up again */
 	if (s->out_attached)
-		h2_submitted(s->h2, nghttp2_session_resume_data(session, s->id));
-	else
-		h2_submitted(s->h2, nghttp2_submit_data(session, NGHTTP2_FLAG_END_STREAM, s->id, &source));
-	s->out_attached = true;
+		rv = nghttp2_session_resume_data(session, s->id);
+	else /* refused while the head is held back by the far end's limit: when that goes, on_frame_send brings us here */
+		rv = nghttp2_submit_data(session, NGHTTP2_FLAG_END_STREAM, s->id, &source);
+	s->out_attached = s->out_attached || rv == 0;
+	h2_submitted(s->h2, rv);
 }
 
 /* ---- receiving: what the far end says */

@@ -48,8 +48,8 @@ static bool is_plain(const char *s)
 	memcpy(&w, s, 8);
 	small = w | ones * 0x20;
 	letter = (small + ones * (0x80 - 'a')) & ~(small + ones * (0x7f - 'z'));
-	dash = w ^ ones * '-';
-	dash = (dash - ones) & ~dash;
+	/* exact, where (d - ones) & ~d is not: what that borrows of a "-" would make one of the "," behind it */
+	dash = ~((w ^ ones * '-') + ones * 0x7f);
 	return !(w & high) && ((letter | dash) & high) == high;
 }
 
@@ -72,7 +72,8 @@ static bool is_control(char c)
 	return ((uint8_t)c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-/* May there be a control byte among these eight? HTAB counts here. */
+/* May there be a control byte among these eight? HTAB counts here, and a borrow from one may make one of its
+ * neighbour; never the other way round. */
 static bool may_control(const char *s)
 {
 	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;

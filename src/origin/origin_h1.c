@@ -46,6 +46,7 @@ struct connection {
 	struct buf in;       /* read, not yet taken */
 	size_t credit;
 	bool feeding;
+	bool unseen;         /* more may lie in the socket than the loop has told of: it was not read dry */
 	bool response_started; /* its first byte has come */
 	bool head_told;        /* the final head: from now on the peer's credit counts */
 	bool response_ended, close_after;
@@ -147,16 +148,25 @@ static void post_flush(struct connection *c)
 
 /* ---- between exchanges */
 
+/* Whoever takes it again in this turn is not told before his request is written. */
+static bool has_more(struct connection *c)
+{
+	uint8_t byte;
+
+	return c->unseen && stream_read(c->stream, &byte, 1) != ADIT_ERR_AGAIN;
+}
+
 static void keep(struct connection *c)
 {
 	struct origin_h1 *o = state_of(c->origin);
 
 	half_done(&c->half);
-	if (c->close_after || c->in.len || o->idle_count >= ORIGIN_IDLE_MAX || !h1_idle(c->parser)) {
+	if (c->close_after || c->in.len || o->idle_count >= ORIGIN_IDLE_MAX || !h1_idle(c->parser) || has_more(c)) {
 		close_now(c, 0);
 		return;
 	}
 	c->state = ORIGIN_IDLE;
+	c->unseen = false;
 	buf_clear(&c->again);
 	list_remove(&c->node);
 	/* the most recently used one is used next: the rest may grow old and close */
@@ -351,12 +361,13 @@ static void on_readable(void *owner)
 		size_t done;
 
 		c->response_started = true;
+		c->unseen = n == HALF_READ;
 		done = feed(c, block, (size_t)n);
 		if (c->state != ORIGIN_CLOSED && done < (size_t)n) {
 			if (buf_add(&c->in, block + done, (size_t)n - done) < 0)
 				close_now(c, ADIT_ERR_NOMEM);
 			else
-				stream_pause(c->stream, true);
+				stream_pause(c->stream, c->unseen = true);
 		}
 		settle_end(c);
 	} else if (n != ADIT_ERR_AGAIN) {

@@ -241,6 +241,8 @@ case("extended CONNECT, :protocol empty", PROTO, lambda v: v.head(
     connect(v, (":protocol", ""), SCHEME, PATH, AUTHORITY), end=False))
 case("extended CONNECT, :protocol no token", Status(400), lambda v: v.head(
     connect(v, (":protocol", "web socket"), SCHEME, PATH, AUTHORITY), end=False))
+case("extended CONNECT, :protocol a list behind a dash", Status(400), lambda v: v.head(
+    connect(v, (":protocol", "foo-,websocket"), SCHEME, PATH, AUTHORITY), end=False))
 case("extended CONNECT, :protocol twice", PROTO, lambda v: v.head(
     connect(v, WEBSOCKET, WEBSOCKET, SCHEME, PATH, AUTHORITY), end=False))
 case("extended CONNECT with content-length", Status(400), lambda v: v.head(

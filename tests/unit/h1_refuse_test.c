@@ -432,6 +432,30 @@ static void words_and_rests(void)
 	}
 }
 
+/* And each pair of neighbours, among letters and among "-": what is reckoned for one byte must not touch the next. */
+static void pairs_in_words(void)
+{
+	static const char fills[] = "a-";
+	char text[11];
+
+	for (size_t f = 0; f < 2; f++) {
+		for (size_t at = 0; at + 1 < sizeof(text); at++) {
+			for (int pair = 0; pair < 1 << 16; pair++) {
+				int c = pair >> 8, d = pair & 0xff;
+				bool first = (c < 0x20 && c != '\t') || c == 0x7f, second = (d < 0x20 && d != '\t') || d == 0x7f;
+				size_t control = first ? at : second ? at + 1 : sizeof(text);
+
+				memset(text, fills[f], sizeof(text));
+				text[at] = (char)c;
+				text[at + 1] = (char)d;
+				if (h1_is_token((struct str){text, sizeof(text)}) != (h1_is_tchar((char)c) && h1_is_tchar((char)d)) ||
+				    h1_control(text, sizeof(text)) != control)
+					CU_FAIL_FATAL("a pair of bytes is judged otherwise than its bytes");
+			}
+		}
+	}
+}
+
 static const struct unit_test tests[] = {
 	{"malformed start lines are refused, however they are cut", bad_start_lines},
 	{"targets of the wrong form are refused", bad_targets},
@@ -442,6 +466,7 @@ static const struct unit_test tests[] = {
 	{"chunk extensions are weighed against the chunks", extensions_are_weighed},
 	{"no control byte but the tab passes in a value of any kind", every_byte_in_values},
 	{"names and texts are judged alike at every place of a word", words_and_rests},
+	{"and no byte changes how its neighbour is judged", pairs_in_words},
 	{"nothing but token bytes passes in a name", every_byte_in_names},
 };
 

@@ -104,6 +104,36 @@ static void ends_behind_full_windows(void)
 	end_behind_a_full_window("x-a=1", "200|body|end x-a=1|");
 }
 
+/* Begun before the far end has said that it allows one stream: the second head waits, and its end must come behind it. */
+static void end_behind_a_head_that_waits(void)
+{
+	static const struct h2_options answer = {.role = H2_ANSWERING, .tunnel = true, .streams = 1};
+	struct half_script visitors[2], origins[2];
+	struct h2_pair p;
+
+	pair_init(&p, origins, 2);
+	h2_free(&p.answer.h2, ADIT_ERR_LINK_LOST);
+	free(p.answer.seen);
+	pair_end_init(&p.answer, &p, &answer);
+	for (int i = 0; i < 2; i++)
+		pair_ask(&p, &visitors[i]);
+	pair_run(&p);
+	for (int i = 0; i < 2; i++)
+		script_post(&visitors[i], HEAD_LENGTH_UNKNOWN);
+	half_end(&visitors[0].half, NULL);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(p.requests, 1);
+	half_end(&visitors[1].half, NULL);
+	pair_run(&p);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(p.requests, i + 1);
+		CU_ASSERT_TRUE(origins[i].ended);
+		script_respond(&origins[i], 200, 0, true, "");
+		pair_run(&p);
+	}
+	pair_over(&p);
+}
+
 /* Everything has crossed, and the visitor takes it slowly: that is not idle, and nothing of it may be lost. */
 static void slow_reader(void)
 {
@@ -429,6 +459,7 @@ static const struct unit_test tests[] = {
 	{"four visitors who read nothing do not block a fifth", stalled_visitors},
 	{"among a hundred of them the later ones have half as much taken ahead", many_stalled_visitors},
 	{"the end arrives behind a window that was used up", ends_behind_full_windows},
+	{"END_STREAM goes behind a head that the far end's limit has held back", end_behind_a_head_that_waits},
 	{"a response that has crossed is told to its end, however slowly it is taken", slow_reader},
 	{"who reads only after sending all gets an early response", early_response_to_who_reads_last},
 	{"the same when the response is larger than the window", early_response_larger_than_the_window},

@@ -88,7 +88,7 @@ static void pull(struct end *e)
 	}
 }
 
-static void take(struct end *e, const uint8_t *p, size_t n)
+static inline void take(struct end *e, const uint8_t *p, size_t n)
 {
 	if (n && !e->err)
 		e->err = h2_recv(e->h2, p, n);

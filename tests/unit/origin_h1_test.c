@@ -208,6 +208,56 @@ static void bytes_before_the_request(void)
 	answers_nothing("POST"); /* not a byte of it was sent: no matter whether it may be repeated */
 }
 
+/*   origin     ... 200 with a body ──── 404 (nobody asked), not read with it
+ *   visitor                        takes it all ─ the next GET, in the same turn
+ */
+static void bytes_that_were_not_read(size_t body, size_t credit)
+{
+	static char text[2 * HALF_READ];
+	struct world w = {0};
+	struct half_script *s;
+	int head;
+
+	begin_kept(&w);
+	s = ask(&w, 1);
+	script_get(s, "GET");
+	script_grant(s, credit);
+	run(&w);
+	/* a head as long for each length */
+	head = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %08zu\r\n\r\n", body);
+	memset(text + head, 'x', body);
+	pipe_add(&w.pipes[0]->way[1], text, (size_t)head + body, SIZE_MAX);
+	pipe_move(w.pipes[0], SIZE_MAX);
+	if (credit < body)
+		run(&w);
+	says(&w, 0, POISON);
+	if (credit < body)
+		script_grant(s, body - credit);
+	else
+		pipe_tell(w.pipes[0]);
+	loop_turn(w.loop);
+	CU_ASSERT_EQUAL(s->got, body);
+	CU_ASSERT_TRUE(s->ended);
+	s = ask(&w, 0);
+	script_get(s, "GET");
+	loop_turn(w.loop);
+	run(&w);
+	CU_ASSERT_STRING_EQUAL(s->text, "");
+	CU_ASSERT_EQUAL_FATAL(w.count, 2);
+	says(&w, 1, OK);
+	run(&w);
+	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
+	end(&w);
+}
+
+static void bytes_behind_what_was_read(void)
+{
+	const size_t head = sizeof("HTTP/1.1 200 OK\r\nContent-Length: 00000000\r\n\r\n") - 1;
+
+	bytes_that_were_not_read(HALF_READ - head, HALF_READ); /* one read takes the response, and not a byte more */
+	bytes_that_were_not_read(1000, 500);                   /* nothing is read while the visitor takes no more */
+}
+
 static void bytes_before_its_body(void)
 {
 	struct world w = {0};
@@ -349,6 +399,7 @@ static void last_door_for_trailers(void)
 static const struct unit_test tests[] = {
 	{"a connection is kept, and the next answer on it is the next request's", kept},
 	{"bytes that came before the request was sent do not answer it", bytes_before_the_request},
+	{"nor do such as lay behind what was read of the last response", bytes_behind_what_was_read},
 	{"a body that waited goes to the new connection with its head", bytes_before_its_body},
 	{"a connection that had ended is not asked, whatever the method", end_before_the_request},
 	{"one that ends behind the request is not asked again where that does harm", end_behind_the_request},
