@@ -309,7 +309,7 @@ static void on_request(struct edge *e, const struct visit *v, struct head *h, bo
 
 static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool bodyless)
 {
-	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL, 
+	const struct visit v = {edge_h1_half(c), edge_h1_stream(c), c, NULL,
 	                        edge_h1_place(c) == EDGE_PLACE_RESERVE, NULL};
 
 	on_request(owner, &v, h, bodyless);
@@ -317,7 +317,7 @@ static void on_h1_request(void *owner, struct edge_h1 *c, struct head *h, bool b
 
 static void on_h2_request(void *owner, struct edge_h2 *c, struct half *asking, struct head *h, bool bodyless)
 {
-	const struct visit v = {asking, edge_h2_stream(c), NULL, c, 
+	const struct visit v = {asking, edge_h2_stream(c), NULL, c,
 	                        edge_h2_place(c) == EDGE_PLACE_RESERVE, edge_h2_places(c)};
 	struct edge *e = owner;
 
