@@ -518,6 +518,7 @@ def test_who_was_idle_first_goes_first(own):
         if kind is RawVisitor:
             held[-1].ping()  # nothing more will come
         time.sleep(0.05)
+    time.sleep(2.1)  # who is younger is spared while the reserve lasts
     newcomers = []
     for i in range(-1, 4):
         newcomers.append(server.visit("nobody"))
