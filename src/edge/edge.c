@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "carrier/carrier.h"
 #include "edge/admit.h"
 #include "edge/auth.h"
@@ -366,6 +367,7 @@ static void give_back(struct edge *e)
 	if (e->peak < EDGE_CROWD || e->count > e->peak / 2)
 		return;
 	e->peak = e->count;
+	pool_clear(loop_pool(e->loop));
 	memory_give_back();
 }
 
