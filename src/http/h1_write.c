@@ -93,6 +93,12 @@ static bool is_word(struct str s)
 	return h1_control(s.p, s.n) == s.n && !memchr(s.p, ' ', s.n) && !memchr(s.p, '\t', s.n);
 }
 
+/* One protocol: a list would let the origin choose another than was asked for. */
+static bool is_protocol(struct str s)
+{
+	return is_word(s) && !memchr(s.p, ',', s.n);
+}
+
 static bool has_content_semantics(struct str method)
 {
 	return str_eq(method, STR("POST")) || str_eq(method, STR("PUT")) || str_eq(method, STR("PATCH"));
@@ -134,7 +140,7 @@ int h1_write_request(struct buf *out, const struct head *h, enum h1_framing *fra
 		target = authority;
 	else if (!target.n)
 		target = STR("/");
-	if (!h1_is_token(method) || !is_word(target) || !is_word(authority) || !is_word(protocol))
+	if (!h1_is_token(method) || !is_word(target) || !is_word(authority) || !is_protocol(protocol))
 		return ADIT_ERR_BAD_REQUEST;
 	r = fields_size(&h->fields, is_ours, &size);
 	if (r)
@@ -206,7 +212,7 @@ int h1_write_response(struct buf *out, const struct head *h, const struct h1_ask
 	int r;
 
 	*framing = H1_BODY_NONE;
-	if (h->status < 100 || h->status > 599 || !is_word(protocol) || (h->status == 101 && !protocol.n))
+	if (h->status < 100 || h->status > 599 || !is_protocol(protocol) || (h->status == 101 && !protocol.n))
 		return ADIT_ERR_BAD_REQUEST;
 	/* RFC 9110 section 15.2: an HTTP/1.0 peer would take a 1xx for the answer */
 	if (h->status < 200 && !asked->minor)

@@ -250,8 +250,10 @@ class Server:
         self.config = {
             "domain": DOMAIN,
             "listen": [
-                {"address": "127.0.0.1:0"},
-                {"address": "127.0.0.1:0", "tls": {"certificate": "server.pem", "key": "server.key"}},
+                # not port 0: somebody else's connection could have it when this server is started again
+                {"address": f"127.0.0.1:{free_port()}"},
+                {"address": f"127.0.0.1:{free_port()}",
+                 "tls": {"certificate": "server.pem", "key": "server.key"}},
                 {"address": f"127.0.0.1:{self.proxy_port}", "proxy_protocol": True},
             ],
             "tokens": [self.token(who) for who in ("alice", "bob")],
