@@ -13,6 +13,8 @@ from h2frames import INITIAL_WINDOW, setting
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, environment, free_port
 from test_link import ACK, ATTACH, DATA, PING, frame, hello
 
+pytestmark = pytest.mark.big  # it measures: alone, and the programs as people run them
+
 EVENTS = 1100  # of one connection: a little more than are taken
 REQUESTS = ("rapid reset", "made you reset")  # those whose events are requests
 LONG_MS = 600  # a window for an attacker who is cut after half of it

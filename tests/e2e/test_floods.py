@@ -7,7 +7,7 @@ import time
 import pytest
 
 from flood_frames import BLOCKS, CANCELLED, CARRIERS, FLOODS, asks
-from floods import CUT, Field, Watched, attacker, drain, flood, flood_unread, pour
+from floods import CUT, Field, Watched, attacker, connections, drain, flood, flood_unread, pour
 from h2frames import (
     CALM, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, REFUSED, RST_STREAM, raw, setting)
 from harness import TOKENS, Server, Tunnels
@@ -48,10 +48,12 @@ def test_flood_is_cut(field, name):
 def test_flood_of_one_who_does_not_read(field, name):
     """He makes us answer and reads none of it: what waits for him is bounded, and then he is cut."""
     prepare, event = FLOODS[name]
-    with Watched(field) as watch, attacker(field, greedy="none", receive_buffer=4096) as v:
-        v.greeted()
-        prepare(v)
-        took, sent = flood_unread(v, lambda i: event(v, i))
+    with Watched(field) as watch:
+        before = connections(field)
+        with attacker(field, greedy="none", receive_buffer=4096) as v:
+            v.greeted()
+            prepare(v)
+            took, sent = flood_unread(v, lambda i: event(v, i), lambda: connections(field) <= before)
     print(f"{name}: ended after {took:.2f} s, {sent} events")
     assert took < (CUT + 2.5) * field.slow
     watch.check(name)
