@@ -45,6 +45,8 @@
 #define EDGE_YOUNG_MS 2000
 /** When half of so many connections or more have gone, what they had used is given back. */
 #define EDGE_CROWD 250
+/** That much later: who went is freed at the end of a turn, and others go at the same moment. */
+#define EDGE_GIVE_BACK_MS 500
 /** Retry-After of who is refused for want of memory: it comes back as soon as those without a request have gone. */
 #define EDGE_MEMORY_RETRY_S 1
 
@@ -61,6 +63,7 @@ struct edge {
 	struct admit admit;
 	uint64_t started_ms;
 	struct timer again; /* while full */
+	struct timer left;  /* once half of a crowd has gone */
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
 	char peer[ADDRESS_TEXT_MAX]; /* whose trust was looked up last */
@@ -362,10 +365,10 @@ static void look_again(void *arg)
 }
 
 /* glibc keeps what lies between other things: all that a crowd has ever used. */
-static void give_back(struct edge *e)
+static void give_back(void *arg)
 {
-	if (e->peak < EDGE_CROWD || e->count > e->peak / 2)
-		return;
+	struct edge *e = arg;
+
 	e->peak = e->count;
 	pool_clear(loop_pool(e->loop));
 	memory_give_back();
@@ -375,7 +378,8 @@ static void one_less(struct edge *e)
 {
 	e->peak = e->count > e->peak ? e->count : e->peak;
 	e->count--;
-	give_back(e);
+	if (e->peak >= EDGE_CROWD && e->count <= e->peak / 2 && !timer_is_set(&e->left))
+		timer_set(&e->left, EDGE_GIVE_BACK_MS);
 	update_full(e);
 	if (e->draining && !e->count && e->o.empty)
 		e->o.empty(e->o.owner);
@@ -568,6 +572,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		log_event(o->log, LOG_LEVEL_WARN, "descriptors.few", KV_U64("descriptors", o->descriptors),
 		          KV_U64("max_visitors", o->conf->max_visitors), KV_U64("visitors", room(e)));
 	timer_init(&e->again, l, look_again, e);
+	timer_init(&e->left, l, give_back, e);
 	return e;
 }
 
@@ -589,6 +594,7 @@ void edge_free(struct edge **ep)
 	probe_table_clear(&e->endpoint.probes);
 	admit_clear(&e->admit);
 	timer_stop(&e->again);
+	timer_stop(&e->left);
 	free(e);
 }
 
