@@ -9,7 +9,8 @@
 
 /** Blocks kept for lending; more than two are out only when TLS runs inside TLS. */
 #define BLOCKS_KEPT 4
-/** Tasks run in one turn before descriptors get their turn again: far more than there are connections. */
+/** Tasks run in one turn before descriptors get their turn again, and rounds of fair ones at the end: far more than
+ *  there are connections. */
 #define TASKS_A_TURN 100000
 
 struct signal_slot {
@@ -175,7 +176,7 @@ void loop_settle(struct loop *l)
 	/* as many turns as a teardown can need; what posts itself again for ever is not waited for */
 	for (int turn = 0; turn < 8; turn++) {
 		run_tasks(l);
-		while (run_fair_round(l))
+		for (unsigned round = 0; round < TASKS_A_TURN && run_fair_round(l); round++)
 			;
 		while (run_first(&l->frees))
 			;
