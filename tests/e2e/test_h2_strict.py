@@ -1,4 +1,5 @@
 """RFC 9113 sections 4 to 8, rule by rule, in raw frames: the cases of h2_rules.py, without TLS and with it."""
+import socket
 import threading
 import time
 
@@ -95,3 +96,14 @@ def test_the_rest_of_an_answered_request(world):
         stream = ask(1_000_000)
         v.until(lambda: v.answer(stream).reset == NO_ERROR, "a reset, for nothing comes")
         assert v.goaway is None
+
+
+@pytest.mark.parametrize("words, answered", [
+    (b"INVALID CONNECTION PREFACE\r\n\r\n", False), (b"OPTION rtsp://a RTSP/1.0\r\n\r\n", False), (b"FOO / HX", False),
+    (b"FOO / HTTP/1.1\r\n\r\n", True), (b"GET /a b c\r\n\r\n", True), (b"FOO / HTTP/3\r\n\r\n", True)])
+def test_no_protocol_at_all(world, words, answered):
+    """On a port without TLS, what is neither HTTP/2's preface nor anything like a request ends without an answer."""
+    with socket.create_connection(("127.0.0.1", world.server.plain_port), timeout=15) as s:
+        s.sendall(words)
+        got = s.recv(4096)
+    assert got.startswith(b"HTTP/1.1 ") if answered else got == b"", got
