@@ -26,6 +26,7 @@ WINDOWS = 12  # of each, at most: other programs' noise passes, a fault is in ea
 SLOWER = 2.0  # how much the visitor's p99 may grow
 SETTLE = 0.05  # seconds in which what an attack has left behind is done; the visitor may wait for that too
 GRAIN = 0.0015  # seconds that it may grow by besides: on his way there and back he meets five programs at some work
+SLICE = 0.003  # seconds, in place of GRAIN where aditd is at work all the time: a time slice of the scheduler
 LATEST = 0.005  # seconds that the latest of all his answers may grow by: one turn that is too long is one late answer
 GROWTH = 16 * 1024  # KiB that the programs' memory may grow by for an attacking connection
 PRIORITY = -10  # of everything that is measured
@@ -177,13 +178,14 @@ class Attack:
     """What an attacker sends: `first`, and `again` without end. Options are flood_attack.c's; `tls`: to the TLS
     listener; `secured`: with a handshake; `port`: to another one; `event`: bytes of one event of `again`, `requests`:
     each of them is one;
-    `cut`: seconds; `after`: seconds in which it begins, and the visitor is not looked at."""
+    `cut`: seconds; `after`: seconds in which it begins, and the visitor is not looked at; `grain`: by what the visitor's
+    p99 may grow besides."""
 
     def __init__(self, first, again=b"", event=1, requests=False, tls=False, secured=False, port=None, cut=None,
-                 after=0.0, **options):
+                 after=0.0, grain=GRAIN, **options):
         self.first, self.again, self.event, self.requests = first, again, event, requests
         self.tls, self.secured, self.port, self.cut, self.after = tls or secured, secured, port, cut, after
-        self.options = dict(options, tls=int(secured))
+        self.grain, self.options = grain, dict(options, tls=int(secured))
 
 
 class Row:
@@ -252,7 +254,8 @@ class Row:
     def waits(self):
         """Does the visitor wait for it? Not when he does not in the quietest windows, or in those in the middle: on a
         busy machine quiet ones are few, and may all be of one kind."""
-        return all(of(self.with_attack) > SLOWER * of(self.without) + GRAIN for of in (min, statistics.median))
+        return all(of(self.with_attack) > SLOWER * of(self.without) + self.attack.grain
+                   for of in (min, statistics.median))
 
     @property
     def latest(self):

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from flood_frames import BLOCKS, CARRIERS, FLOODS, Script, script
-from flood_rows import CALM, CUT, WINDOW_MS, Attack, Ground, check
+from flood_rows import CALM, CUT, SLICE, WINDOW_MS, Attack, Ground, check
 from h2frames import INITIAL_WINDOW, setting
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, environment, free_port
 from test_link import ACK, ATTACH, DATA, PING, frame, hello
@@ -108,8 +108,9 @@ H1 = {
     "connections that go at once": Attack(b"", slots=10, every=10),
     "handshakes that are begun and left": Attack(client_hello(), tls=True, slots=100, every=HOLD_MS, hold=HOLD_MS),
     "handshakes that are begun, again and again": Attack(client_hello(), tls=True, every=4, answer=1, hold=HOLD_MS),
-    "handshakes, one after another": Attack(b"", secured=True, slots=4, every=1),
-    "handshakes, and a 404 each": Attack(head("nobody"), secured=True, slots=4, every=1, answer=1, hold=HOLD_MS),
+    "handshakes, one after another": Attack(b"", secured=True, slots=4, every=1, grain=SLICE),
+    "handshakes, and a 404 each": Attack(head("nobody"), secured=True, slots=4, every=1, answer=1,
+                                          hold=HOLD_MS, grain=SLICE),
     "a ClientHello byte by byte": Attack(b"", client_hello(), tls=True, **SLOW),
     "requests sent ahead, unread": Attack(b"", PIPELINE, slots=4, every=HOLD_MS, unread=1),
     "requests sent ahead": Attack(b"", PIPELINE, event=len(PIPELINE) // 500, requests=True, slots=1, every=100,
