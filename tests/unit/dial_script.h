@@ -1,5 +1,5 @@
-/* dial_script: dialling without a network: in the loop's next turn the test itself gives a stream, or an error. For unit
- * tests of what dials: in the place of io/dial.c, and of the resolver, of which nothing else is known to anybody.
+/* dial_script: dialling without a network: in the loop's next turn the test itself gives a stream, or an error.
+ * For unit tests only, of what dials; in the place of io/dial.c.
  */
 #ifndef ADIT_TESTS_DIAL_SCRIPT_H
 #define ADIT_TESTS_DIAL_SCRIPT_H
@@ -8,6 +8,7 @@
 
 #include "io/dial.h"
 
+/** Nobody under test knows what is in one. */
 struct resolver {
 	/** Gives the near end of a new connection; or NULL, and why not in `err`. */
 	struct stream *(*dialled)(void *arg, int *err);
