@@ -21,7 +21,7 @@ import compared  # noqa: E402
 import page  # noqa: E402
 import report  # noqa: E402  (contrib/bench's)
 import svg  # noqa: E402
-from sections import load, tunnels  # noqa: E402
+from sections import latency, load, tunnels  # noqa: E402
 from message import Content, head_of, response  # noqa: E402
 
 SECONDS = 30
@@ -124,6 +124,16 @@ def check_crowds():
     check(empty.summaries[0][2] is False, "load: no crowd at all is met")
 
 
+def check_amounts():
+    """What a full run promises its reader."""
+    for table, least in ((latency.FAST, 200), (latency.SLOW, 50)):
+        for visitors, (count, *_) in table.items():
+            found = latency.ROUNDS * count * visitors
+            check(found >= least, f"latency: {found} samples of {visitors} visitors, wanted {least}")
+    check(latency.VISITORS == (1, 10) and load.CROWDS == (10, 100, 1000) and list(load.SIZES) == [1, 100, 1000],
+          "latency, load: other visitors or bodies than are promised")
+
+
 def check_goals():
     """Rounds without a figure count against adit, and are told."""
     def told(*entries):
@@ -212,6 +222,7 @@ def check_visitors():
 check_pictures()
 check_sections()
 check_crowds()
+check_amounts()
 check_goals()
 check_folder()
 check_visitors()
