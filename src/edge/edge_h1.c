@@ -140,7 +140,7 @@ static void message_over(struct edge_h1 *c)
 	h1_next(c->parser);
 	edge_h1_go(c, H1C_IDLE);
 	if (c->in.len)
-		task_post(c->loop, &c->resume);
+		task_post_fair(c->loop, LOOP_FAIR_REQUEST, &c->resume);
 }
 
 void edge_h1_check_over(struct edge_h1 *c)
@@ -239,13 +239,15 @@ static size_t feed_tunnel(struct edge_h1 *c, const uint8_t *p, size_t n)
 	return n;
 }
 
-/* Feeds what may be fed; returns how much that was. */
+/* Feeds what may be fed, of one request; returns how much that was. Some hundred may have been sent ahead, whose
+ * answers are ours: each has its turn. */
 static size_t feed(struct edge_h1 *c, const uint8_t *p, size_t n)
 {
 	size_t done = 0, part;
 
 	c->feeding = true;
 	while ((part = may_feed(c, n - done)) > 0) {
+		bool exchange = c->state == H1C_EXCHANGE;
 		size_t used = 0;
 		int err = 0;
 
@@ -264,7 +266,7 @@ static size_t feed(struct edge_h1 *c, const uint8_t *p, size_t n)
 		if (c->state == H1C_HEAD && h1_idle(c->parser)) /* an empty line before a request */
 			edge_h1_go(c, H1C_IDLE);
 		edge_h1_check_over(c);
-		if (!used && (c->state == H1C_EXCHANGE || c->state == H1C_HEAD))
+		if ((exchange && c->state == H1C_IDLE) || (!used && (c->state == H1C_EXCHANGE || c->state == H1C_HEAD)))
 			break;
 	}
 	c->feeding = false;
@@ -295,7 +297,7 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 	}
 	stream_pause(c->stream, true);
 	if (c->state == H1C_IDLE) /* what came before it is answered already */
-		task_post(c->loop, &c->resume);
+		task_post_fair(c->loop, LOOP_FAIR_REQUEST, &c->resume);
 }
 
 /* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it. */
@@ -323,7 +325,7 @@ static void feed_held(void *arg)
 		if (c->state == H1C_LINGER || c->state == H1C_CLOSED)
 			return;
 		buf_drop(&c->in, n);
-		if (n < v.iov_len)
+		if (n < v.iov_len || (c->state == H1C_IDLE && c->in.len))
 			return;
 	}
 	if (c->state != H1C_CLOSED && c->state != H1C_SWITCHED) {
