@@ -231,8 +231,10 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 	int err;
 
 	/* what he has reset may still run at its origin: the place is not free. Unlinked, this one is refused */
-	if (from->places && from->places->taken >= EDGE_H2_STREAMS)
+	if (from->places && from->places->taken >= EDGE_H2_STREAMS) {
+		edge_h2_blame(from->h2);
 		return;
+	}
 	str_cut(client, visitor, sizeof(visitor));
 	x = exchange_new(&o, from->asking);
 	if (!x)

@@ -391,6 +391,11 @@ struct places *edge_h2_places(const struct edge_h2 *c)
 	return c->places;
 }
 
+void edge_h2_blame(struct edge_h2 *c)
+{
+	h2_blame(c->h2);
+}
+
 void edge_h2_carry(struct edge_h2 *c)
 {
 	c->carries = c->links = true;

@@ -66,6 +66,8 @@ void edge_h2_evict(struct edge_h2 *c);
 bool edge_h2_may_ask(const struct edge_h2 *c);
 /** How many places its requests take up with tunnels: those too that it has reset, until adit knows of it. */
 struct places *edge_h2_places(const struct edge_h2 *c);
+/** From within `request`, which is left unlinked: the visitor's own fault (h2_blame). */
+void edge_h2_blame(struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */
 void edge_h2_carry(struct edge_h2 *c);
 /** Is it spared by a drain? */

@@ -41,6 +41,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	s = h2_stream_new(h);
 	if (!s) {
+		h2_calm_turned_away(h);
 		h2_submitted(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
 		                                          NGHTTP2_REFUSED_STREAM));
 		h2_wake(h);
