@@ -551,6 +551,15 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name)
 
 /* ---- life */
 
+static void set_rules(struct edge *e)
+{
+	int err = admit_set_conf(&e->admit, e->o.conf);
+
+	if (err)
+		log_event(e->o.log, LOG_LEVEL_ERROR, "rules.failed", KV_Z("error", err_text(err)),
+		          KV_Z("then", "names whose rules are missing answer 503 until SIGHUP"));
+}
+
 struct edge *edge_new(struct loop *l, const struct edge_options *o)
 {
 	struct edge *e = calloc(1, sizeof(*e));
@@ -563,7 +572,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		free(e);
 		return NULL;
 	}
-	admit_set_conf(&e->admit, o->conf);
+	set_rules(e);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
 	e->endpoint.headroom = o->headroom;
 	crowd_init(&e->crowd);
@@ -606,7 +615,7 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 	e->peer[0] = '\0';
 	e->peer_trusted = false;
 	e->endpoint.conf = conf;
-	admit_set_conf(&e->admit, conf);
+	set_rules(e);
 	update_full(e);
 }
 
