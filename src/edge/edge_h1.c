@@ -298,10 +298,13 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 		task_post(c->loop, &c->resume);
 }
 
-/* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it. */
-static void forget(struct edge_h1 *c, void *p, size_t n)
+/* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it, and what stands behind
+ * a whole request. */
+static void forget(struct edge_h1 *c, void *p, size_t n, bool more)
 {
-	if (c->secret || c->state == H1C_HEAD)
+	bool behind = more && (c->request_ended || c->state == H1C_IDLE);
+
+	if (c->secret || c->state == H1C_HEAD || behind)
 		secret_wipe(p, n);
 	c->secret = false;
 }
@@ -317,7 +320,7 @@ static void feed_held(void *arg)
 		size_t n = feed(c, v.iov_base, v.iov_len);
 
 		settle_end(c);
-		forget(c, v.iov_base, n);
+		forget(c, v.iov_base, n, false);
 		if (c->state == H1C_LINGER)
 			buf_wipe(&c->in);
 		if (c->state == H1C_LINGER || c->state == H1C_CLOSED)
@@ -359,10 +362,11 @@ static void on_readable(void *owner)
 
 		settle_end(c);
 		hold(c, block + done, (size_t)n - done);
-		forget(c, block, (size_t)n);
+		forget(c, block, (size_t)n, done < (size_t)n);
 		if (c->state != H1C_CLOSED)
 			edge_h1_watch(c, counts(c));
 	} else if (n > 0) {
+		secret_wipe(block, (size_t)n); /* nobody looks at it */
 		edge_h1_watch(c, counts(c));
 	} else if (n != ADIT_ERR_AGAIN) {
 		on_eof(c, (int)n);

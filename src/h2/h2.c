@@ -496,6 +496,7 @@ void h2_free(struct h2 **hp, int err)
 	}
 	h2_arrived(h, UINT64_MAX);
 	free_dead(h);
+	h->secret_held = h->secret_held || h2_block(h); /* what is decoded so far of a field may be a part of one */
 	nghttp2_session_del(h->session);
 	free(h);
 }
