@@ -1,7 +1,7 @@
 /* crowd: the connections that came to the edge's listeners, and which of them goes when there are too many.
  * Layer edge; the edge's.
- * Invariants: what an eviction costs is bounded; who has a request at a tunnel never goes, nor who carries a link;
- * of all others it is the one who has waited for longest.
+ * Invariants: what an eviction costs is bounded; who has a request at a tunnel never goes unless he has long taken nothing
+ * of its answer, nor who carries a link; of all others it is the one who has waited for longest.
  */
 #ifndef ADIT_EDGE_CROWD_H
 #define ADIT_EDGE_CROWD_H
@@ -31,7 +31,11 @@ void crowd_gone(struct crowd *c, enum edge_place place);
 /** Ends the one that has been without a request, greetings among them, for longest and since before `before` on the
  *  loop's clock; false when there is none. */
 bool crowd_evict(struct crowd *c, uint64_t before);
-/** The same among those in EDGE_PLACE_VISITOR alone: somebody else may have that place. */
+/** When nobody is without a request: ends, of the visitors that it looks at, the one who has taken nothing of what waits
+ *  for him for longest, and since before `before`; false when there is none. Behind crowd_evict, which brings others to
+ *  the front. */
+bool crowd_evict_stalled(struct crowd *c, uint64_t before);
+/** The same as crowd_evict among those in EDGE_PLACE_VISITOR alone: somebody else may have that place. */
 bool crowd_evict_visitor(struct crowd *c, uint64_t before);
 
 void crowd_drain(struct crowd *c, enum edge_drain how);

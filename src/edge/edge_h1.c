@@ -54,6 +54,8 @@ void edge_h1_watch(struct edge_h1 *c, bool progress)
 		c->unsent_since = loop_ms(c->loop);
 		c->linger_until = c->unsent_since + EDGE_H1_LINGER_TOTAL_MS;
 	}
+	if (wait == H1C_WAIT_STALL)
+		c->stalled_since = loop_ms(c->loop);
 	c->wait = wait;
 	c->body_came = 0;
 	if (wait == H1C_WAIT_NONE)
@@ -404,6 +406,13 @@ static void look_for_end(struct edge_h1 *c)
 		timer_set(&c->timer, EDGE_H1_HELD_MS);
 }
 
+/* RST: what the kernel holds for him goes as well, and a body without a length does not look complete. */
+static void cut(struct edge_h1 *c, int err)
+{
+	stream_spoil(c->stream);
+	edge_h1_close(c, err);
+}
+
 static void on_timer(void *arg)
 {
 	struct edge_h1 *c = arg;
@@ -416,6 +425,8 @@ static void on_timer(void *arg)
 		edge_h1_refuse(c, ADIT_ERR_SLOW, "");
 	else if (c->wait == H1C_WAIT_IDLE && stream_unsent(c->stream))
 		edge_h1_linger(c);
+	else if (c->wait == H1C_WAIT_STALL)
+		cut(c, ADIT_ERR_SLOW);
 	else
 		edge_h1_close(c, ADIT_ERR_SLOW);
 }
@@ -564,6 +575,21 @@ uint64_t edge_h1_idle_since(const struct edge_h1 *c)
 	if (c->wait == H1C_WAIT_LINGER && !c->out.len && !stream_unsent(c->stream))
 		return c->linger_until - EDGE_H1_LINGER_TOTAL_MS;
 	return is_between(c) ? c->idle_since : 0;
+}
+
+uint64_t edge_h1_stalled_since(const struct edge_h1 *c)
+{
+	if (c->state == H1C_SWITCHED || c->state == H1C_CLOSED)
+		return 0;
+	if (c->wait == H1C_WAIT_STALL)
+		return c->stalled_since;
+	/* TLS has the last of an answer still */
+	return c->state == H1C_IDLE && stream_unsent(c->stream) ? c->idle_since : 0;
+}
+
+void edge_h1_cut_stalled(struct edge_h1 *c)
+{
+	cut(c, ADIT_ERR_STALLED);
 }
 
 void edge_h1_evict(struct edge_h1 *c)

@@ -106,6 +106,9 @@ size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 /** Answering role: gives up the streams that have let us wait for longer, as far as can be told from one look to the
  *  next: by `refused`, or RST_STREAM. */
 void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms);
+/** Answering role, by the last h2_look: since when no stream is without data that waits for its reader, in that look's
+ *  time; 0: one is, or there is none. */
+uint64_t h2_stalled_since(const struct h2 *h);
 /** Answering strangers: which of their field blocks has begun and not ended, 0: none. Nothing else comes meanwhile. */
 uint32_t h2_block(const struct h2 *h);
 /** Ends the connection: the next pull brings a GOAWAY that says why. */

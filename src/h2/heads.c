@@ -130,6 +130,7 @@ uint32_t h2_code_of(int err)
 	case ADIT_ERR_SHUTDOWN:
 	case ADIT_ERR_TIMEOUT:
 	case ADIT_ERR_SLOW:
+	case ADIT_ERR_STALLED:
 		return NGHTTP2_CANCEL;
 	case ADIT_ERR_LIMIT:
 	case ADIT_ERR_MEMORY:
