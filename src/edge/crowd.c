@@ -166,6 +166,23 @@ bool crowd_evict_stalled(struct crowd *c, uint64_t before)
 	return longest != NULL;
 }
 
+bool crowd_stalled_goes(struct crowd *c)
+{
+	uint64_t now = loop_ms(c->loop);
+
+	if (now <= CROWD_STALLED_MS || !crowd_evict_stalled(c, now - CROWD_STALLED_MS))
+		return false;
+	if (log_seldom(&c->stalled_ms, now))
+		log_event(c->log, LOG_LEVEL_WARN, "visitors.stalled", KV_U64("visitors", c->counts[EDGE_PLACE_VISITOR]),
+		          KV_Z("then", "who takes nothing of his answer makes room"));
+	return true;
+}
+
+bool crowd_somebody_goes(struct crowd *c, uint64_t idle_before)
+{
+	return crowd_evict(c, idle_before) || crowd_stalled_goes(c);
+}
+
 bool crowd_evict_visitor(struct crowd *c, uint64_t before)
 {
 	return evict(c, EDGE_PLACE_VISITOR, 0, before);
@@ -209,9 +226,9 @@ void crowd_gone(struct crowd *c, enum edge_place place)
 
 /* ---- all of them */
 
-void crowd_init(struct crowd *c)
+void crowd_init(struct crowd *c, struct loop *l, struct log *log)
 {
-	*c = (struct crowd){.counts = {0}};
+	*c = (struct crowd){.loop = l, .log = log};
 	list_init(&c->greetings);
 	for (int i = 0; i < CROWD_VERSIONS; i++)
 		for (int place = 0; place < EDGE_PLACES; place++)

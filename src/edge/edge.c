@@ -43,9 +43,6 @@
 #define EDGE_PRESS_SHARE 8
 /** Without a request for less than that: spared meanwhile. A TLS handshake and a request take some round trips. */
 #define EDGE_YOUNG_MS 2000
-/** Who has taken nothing of his answer for so long may go when there is no room for others: nginx's send_timeout, which
- *  ends all of them. Here nobody goes for it while there is room, before EDGE_H1_STALL_MS: a player that pauses goes on. */
-#define EDGE_STALLED_MS 60000
 /** When half of so many connections or more have gone, what they had used is given back. */
 #define EDGE_CROWD 250
 /** That much later: who went is freed at the end of a turn, and others go at the same moment. */
@@ -69,7 +66,6 @@ struct edge {
 	struct timer left;  /* once half of a crowd has gone */
 	enum edge_drain draining;
 	uint64_t starved_ms; /* when that was last told */
-	uint64_t stalled_ms; /* and that somebody went who took nothing */
 	char peer[ADDRESS_TEXT_MAX]; /* whose trust was looked up last */
 	bool peer_trusted;
 	bool crowded;        /* only the reserve is left */
@@ -179,33 +175,12 @@ static unsigned room(const struct edge *e)
 	return left < max ? left : max;
 }
 
-static uint64_t ago(const struct edge *e, uint64_t ms)
-{
-	uint64_t now = loop_ms(e->loop);
-
-	return now > ms ? now - ms : 0;
-}
-
 /* Older than that: whoever was about to ask has asked. */
 static uint64_t young_since(const struct edge *e)
 {
-	return ago(e, EDGE_YOUNG_MS);
-}
+	uint64_t now = loop_ms(e->loop);
 
-static bool evict_stalled(struct edge *e)
-{
-	if (!crowd_evict_stalled(&e->crowd, ago(e, EDGE_STALLED_MS)))
-		return false;
-	if (log_seldom(&e->stalled_ms, loop_ms(e->loop)))
-		log_event(e->o.log, LOG_LEVEL_WARN, "visitors.stalled", KV_U64("visitors", e->count),
-		          KV_Z("then", "who takes nothing of his answer makes room"));
-	return true;
-}
-
-/* Somebody without a request, since before then, goes; or else who does not read his answer. */
-static bool somebody_goes(struct edge *e, uint64_t idle_before)
-{
-	return crowd_evict(&e->crowd, idle_before) || evict_stalled(e);
+	return now > EDGE_YOUNG_MS ? now - EDGE_YOUNG_MS : 0;
 }
 
 /* Carriers have room that `room` keeps for them. */
@@ -234,7 +209,7 @@ static bool let_through(struct edge *e, const struct visit *v)
 {
 	if (!v->reserve)
 		return true;
-	if (settled(e) >= room(e) && !crowd_evict_visitor(&e->crowd, young_since(e)) && !evict_stalled(e) &&
+	if (settled(e) >= room(e) && !crowd_evict_visitor(&e->crowd, young_since(e)) && !crowd_stalled_goes(&e->crowd) &&
 	    !crowd_evict_visitor(&e->crowd, UINT64_MAX))
 		return false;
 	if (v->h1)
@@ -363,7 +338,7 @@ void edge_starved(void *arg)
 	struct edge *e = arg;
 	unsigned gone = 0;
 
-	while (gone < EDGE_SLACK && somebody_goes(e, UINT64_MAX))
+	while (gone < EDGE_SLACK && crowd_somebody_goes(&e->crowd, UINT64_MAX))
 		gone++;
 	if (log_seldom(&e->starved_ms, loop_ms(e->loop)))
 		log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
@@ -385,7 +360,7 @@ static void look_again(void *arg)
 {
 	struct edge *e = arg;
 
-	for (unsigned i = 0; e->full && i < EDGE_SLACK && somebody_goes(e, UINT64_MAX); i++)
+	for (unsigned i = 0; e->full && i < EDGE_SLACK && crowd_somebody_goes(&e->crowd, UINT64_MAX); i++)
 		;
 	if (e->full)
 		timer_set(&e->again, EDGE_FULL_MS);
@@ -481,7 +456,7 @@ static void on_greeting_gone(void *arg)
  * used up, for many who say nothing would else leave nobody the time for it. */
 static void make_room(struct edge *e)
 {
-	if (e->draining || taken(e) + 1 < room(e) || somebody_goes(e, young_since(e)))
+	if (e->draining || taken(e) + 1 < room(e) || crowd_somebody_goes(&e->crowd, young_since(e)))
 		return;
 	if (taken(e) + 1 >= room(e) + EDGE_RESERVE)
 		crowd_evict(&e->crowd, UINT64_MAX);
@@ -523,7 +498,7 @@ static bool may_enter(struct edge *e, const char *visitor)
 		return false;
 	if (e->door_count < (max ? max : 1)) {
 		if (!e->draining && taken(e) + 1 >= room(e))
-			somebody_goes(e, UINT64_MAX);
+			crowd_somebody_goes(&e->crowd, UINT64_MAX);
 		if (taken(e) < room(e))
 			return true;
 	}
@@ -600,7 +575,7 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 	set_rules(e);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
 	e->endpoint.headroom = o->headroom;
-	crowd_init(&e->crowd);
+	crowd_init(&e->crowd, l, o->log);
 	list_init(&e->doors);
 	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);

@@ -60,7 +60,7 @@ static struct world *begin(void)
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w);
 	w->loop = loop_new();
-	crowd_init(&w->crowd);
+	crowd_init(&w->crowd, w->loop, NULL);
 	for (unsigned i = 0; i < VISITORS; i++) {
 		struct visitor *v = &w->visitors[i];
 
@@ -134,6 +134,20 @@ static void longest_first(void)
 	end(w);
 }
 
+static void a_minute(void)
+{
+	struct world *w = begin();
+
+	answer(&w->visitors[1]);
+	w->loop->ms += CROWD_STALLED_MS;
+	CU_ASSERT_FALSE(crowd_somebody_goes(&w->crowd, UINT64_MAX));
+	w->loop->ms++;
+	CU_ASSERT_TRUE(crowd_somebody_goes(&w->crowd, UINT64_MAX));
+	CU_ASSERT_EQUAL(w->visitors[1].closed, 1);
+	CU_ASSERT_FALSE(crowd_somebody_goes(&w->crowd, UINT64_MAX));
+	end(w);
+}
+
 /* Its places are kept: one that carries a link, or came in by the reserve, is not looked at. */
 static void links_are_spared(void)
 {
@@ -152,6 +166,7 @@ static void links_are_spared(void)
 
 static const struct unit_test tests[] = {
 	{"who has taken nothing for longest goes, and nobody who takes or waits", longest_first},
+	{"it takes him a minute", a_minute},
 	{"links and the reserve are not looked at", links_are_spared},
 };
 
