@@ -164,6 +164,19 @@ static void bytes_before_the_request(void)
 	answers_nothing("POST"); /* not a byte of it was sent: no matter whether it may be repeated */
 }
 
+/* The next request goes to a new connection, and gets what is said there. */
+static void goes_elsewhere(struct world *w, struct half_script *s)
+{
+	run(w);
+	CU_ASSERT_STRING_EQUAL(s->text, "");
+	CU_ASSERT_EQUAL_FATAL(w->count, 2);
+	CU_ASSERT_EQUAL(requests(w, 1), 1);
+	says(w, 1, OK);
+	run(w);
+	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
+	end(w);
+}
+
 /*   origin     ... 200 with a body ──── 404 (nobody asked), not read with it
  *   visitor                        takes it all ─ the next GET, in the same turn
  */
@@ -197,13 +210,7 @@ static void bytes_that_were_not_read(size_t body, size_t credit)
 	s = ask(&w, 0);
 	script_get(s, "GET");
 	loop_turn(w.loop);
-	run(&w);
-	CU_ASSERT_STRING_EQUAL(s->text, "");
-	CU_ASSERT_EQUAL_FATAL(w.count, 2);
-	says(&w, 1, OK);
-	run(&w);
-	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
-	end(&w);
+	goes_elsewhere(&w, s);
 }
 
 static void bytes_behind_what_was_read(void)
@@ -212,19 +219,6 @@ static void bytes_behind_what_was_read(void)
 
 	bytes_that_were_not_read(HALF_READ - head, HALF_READ); /* one read takes the response, and not a byte more */
 	bytes_that_were_not_read(1000, 500);                   /* nothing is read while the visitor takes no more */
-}
-
-/* The next request goes to a new connection, and gets what is said there. */
-static void goes_elsewhere(struct world *w, struct half_script *s)
-{
-	run(w);
-	CU_ASSERT_STRING_EQUAL(s->text, "");
-	CU_ASSERT_EQUAL_FATAL(w->count, 2);
-	CU_ASSERT_EQUAL(requests(w, 1), 1);
-	says(w, 1, OK);
-	run(w);
-	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
-	end(w);
 }
 
 /*   origin     ... 200 ──── 404 (nobody asked), cut into small records: of the last one only a part has come
