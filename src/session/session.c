@@ -85,6 +85,8 @@ static void lose(struct session *s, int err, const char *detail)
 	timer_stop(&s->tick);
 	timer_stop(&s->closing);
 	stream_free(&s->carrier);
+	s->suspect = false;
+	link_kill(s->link); /* what was read behind a CLOSE is nobody's any more */
 	task_post(s->loop, &s->over);
 }
 
