@@ -321,7 +321,6 @@ static void session_doubted(void *owner, bool suspect)
 	if (d->state != DIALER_UP || d->closing)
 		return;
 	if (suspect && d->aim != AIM_SUSPECT) {
-		dialer_drop_attempt(d);
 		start(d, AIM_SUSPECT);
 	} else if (!suspect) {
 		link_suspicion_was(link, false);
@@ -425,6 +424,8 @@ static void start(struct dialer *d, enum aim aim)
 		},
 	};
 
+	if (aim == AIM_SUSPECT) /* goes before any other reason to try */
+		dialer_drop_attempt(d);
 	if (aim == AIM_NEW) {
 		random_bytes(d->id, sizeof(d->id));
 		hex_encode(d->id, sizeof(d->id), d->link_id);
@@ -461,14 +462,18 @@ void dialer_leave(struct dialer *d)
 	timer_clear(&d->climbing);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "retired", KV_Z("link", d->link_id), KV_U64("requests", session_open(d->session)));
 	retired_add(&d->retired, &d->session, d->link_id);
-	start(d, AIM_NEW);
+	if (d->draining)
+		dialer_go(d, DIALER_IDLE);
+	else
+		start(d, AIM_NEW);
 }
 
 static void on_leave(void *arg)
 {
 	struct dialer *d = arg;
 
-	if (d->state == DIALER_UP)
+	/* without a carrier, which is told in a moment, it is resumed first: nothing could finish what runs */
+	if (d->state == DIALER_UP && session_attached(d->session))
 		dialer_leave(d);
 }
 

@@ -127,7 +127,7 @@ static void attach_refused(struct dialer *d, const struct frame *f)
 		dialer_refuse(d, ADIT_ERR_FORBIDDEN, reason);
 	} else if (code == 409 || code == 429 || code == 503) { /* 409: an epoch that came late; the next is higher */
 		dialer_attempt_failed(d, ADIT_ERR_CONFLICT, reason, 0);
-	} else if (code == 410 && d->state == DIALER_UP) {
+	} else if (code == 410 && d->state == DIALER_UP && session_attached(d->session)) {
 		/* it was another server that answered, the successor of the one that still carries this link */
 		dialer_leave(d);
 	} else {

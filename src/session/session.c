@@ -183,8 +183,13 @@ static void flush(void *arg)
 	struct session *s = arg;
 	struct iovec iov[WRITE_PIECES];
 
-	if (s->lost || !s->carrier || !flush_lead(s))
+	if (s->lost || !s->carrier)
 		return;
+	if (!flush_lead(s)) {
+		if (s->carrier)
+			set_tick(s);
+		return;
+	}
 	set_clock(s);
 	for (;;) {
 		size_t wanted = 0;
