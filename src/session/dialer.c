@@ -11,6 +11,9 @@
 #define FORGET_AFTER 3
 /** How soon an attempt beside a suspect carrier is repeated. */
 #define SUSPECT_AGAIN_MS 1000
+/** From a PING of the heartbeat to the suspicion that follows, and to another carrier: so much must be left of the time
+ *  for which aditd keeps a link whose end it has found and we have not. */
+#define NOTICE_MS 6000
 /** Of the published names, what an event tells. */
 #define NAMES_SHOWN 256
 
@@ -199,6 +202,16 @@ static void trace_welcome(const struct dialer *d, const struct wire_welcome *w)
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("names", names), KV_U64("resume_ms", w->resume_ms), KV_Z("server", w->agent));
 }
 
+/* Silence must be noticed while there is still a link to resume. Not when that is kept for moments only, and not for who
+ * has asked for a longer silence than it is kept. */
+static void hasten_heartbeat(struct dialer *d)
+{
+	if (d->resume_ms < 2 * NOTICE_MS || d->heartbeat_ms > d->resume_ms || d->heartbeat_ms <= d->resume_ms - NOTICE_MS)
+		return;
+	d->heartbeat_ms = d->resume_ms - NOTICE_MS;
+	session_heartbeat(d->session, d->heartbeat_ms);
+}
+
 static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 {
 	struct wire_welcome *w = malloc(sizeof(*w));
@@ -216,6 +229,7 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 		memcpy(d->secret, w->secret, sizeof(d->secret));
 		d->resume_ms = w->resume_ms;
 		session_resumable(d->session, d->resume_ms > 0);
+		hasten_heartbeat(d);
 		dialer_go(d, DIALER_UP);
 		dialer_remember(d);
 		dialer_plan_climb(d);

@@ -103,6 +103,47 @@ static void one_attempt_at_most(void)
 	world_free(w);
 }
 
+/*   carrier 1:  ✂ both find a reset
+ *   carrier 2:  ATTACH ATTACHED ✂ only aditd finds it; adit has nothing to ask
+ *   carrier 3:  ATTACH, in time
+ */
+static void dead_once_attached(void)
+{
+	struct world *w = open_world();
+	uint64_t until = w->loop->ms + 5000;
+
+	w->pipes[0]->notice[0] = w->pipes[0]->notice[1] = ADIT_ERR_RESET;
+	pipe_die(w->pipes[0]);
+	while (!w->moved && (world_turn(w) || loop_jump(w->loop, until)))
+		;
+	CU_ASSERT_EQUAL_FATAL(w->moved, 1);
+	w->pipes[1]->notice[1] = ADIT_ERR_RESET;
+	pipe_die(w->pipes[1]);
+	until = w->loop->ms + 10000;
+	while (w->moved < 2 && (world_turn(w) || loop_jump(w->loop, until)))
+		;
+	CU_ASSERT_EQUAL(w->moved, 2);
+	CU_ASSERT_TRUE(world_rest(w));
+	CU_ASSERT_EQUAL(w->published, 1);
+	world_free(w);
+}
+
+/* Nobody has asked for anything in a while: only the heartbeat finds what only aditd has noticed. */
+static void dead_when_idle(void)
+{
+	struct world *w = open_world();
+	uint64_t began = w->loop->ms, until = began + 40000;
+
+	w->pipes[0]->notice[1] = ADIT_ERR_RESET;
+	pipe_die(w->pipes[0]);
+	while (!w->moved && (world_turn(w) || loop_jump(w->loop, until)))
+		;
+	CU_ASSERT_EQUAL(w->moved, 1);
+	CU_ASSERT(w->loop->ms - began > 20000);
+	CU_ASSERT_EQUAL(w->published, 1);
+	world_free(w);
+}
+
 /* ---- a carrier that takes nothing from the start */
 
 static void on_control(void *owner, enum frame_type type, const uint8_t *p, size_t n)
@@ -160,6 +201,8 @@ static const struct unit_test tests[] = {
 	{"what follows a CLOSE in the same read is not looked at", nothing_follows_close},
 	{"a carrier that is lost when DRAIN's time comes is resumed", lost_when_leaving},
 	{"one attempt is under way at most, and that of a suspicion goes first", one_attempt_at_most},
+	{"a carrier that dies once it is attached is noticed before the link is given up", dead_once_attached},
+	{"a carrier that dies unnoticed on an idle link is, too", dead_when_idle},
 	{"a carrier that does not even take its set-up's last bytes is given up in time", set_up_unsent},
 };
 
