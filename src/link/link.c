@@ -97,9 +97,17 @@ void link_free(struct link **l)
 	*l = NULL;
 }
 
+/* A PING that is due and not yet sent counts: a carrier that takes nothing any more brings no answer either. */
 static bool outstanding(const struct link *l)
 {
-	return l->ponged != l->pings || l->replay.end != l->replay.acked;
+	return l->ping_due || l->ponged != l->pings || l->replay.end != l->replay.acked;
+}
+
+static void ask(struct link *l, uint64_t now_ms)
+{
+	if (!outstanding(l))
+		l->waiting_ms = now_ms;
+	l->ping_due = true;
 }
 
 bool link_may_attach(const struct link *l, uint64_t peer_rx)
@@ -268,8 +276,6 @@ static uint8_t *number_frame(uint8_t *at, enum frame_type type, uint64_t v)
 
 static void ping_count(struct link *l, uint64_t now_ms)
 {
-	if (!outstanding(l))
-		l->waiting_ms = now_ms;
 	l->pings++;
 	l->ping_ms[l->pings % PINGS_MAX] = l->last_ping_ms = now_ms;
 	l->rtt_ping_at = now_ms + RTT_PING_MS;
@@ -460,9 +466,8 @@ void link_heartbeat(struct link *l, uint32_t idle_ms, bool in_use)
 
 void link_ping(struct link *l, uint64_t now_ms)
 {
-	(void)now_ms;
 	if (l->state == LINK_LIVE)
-		l->ping_due = true;
+		ask(l, now_ms);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -519,7 +524,7 @@ enum link_health link_tick(struct link *l, uint64_t now_ms)
 	if (now_ms >= l->retry_at)
 		l->retry_at = NEVER;
 	if (now_ms >= ping_at(l))
-		l->ping_due = true;
+		ask(l, now_ms);
 	if (now_ms >= suspect_at(l))
 		l->suspect = true;
 	return l->suspect ? LINK_SUSPECT : LINK_WELL;

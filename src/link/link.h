@@ -60,7 +60,7 @@ bool link_may_attach(const struct link *l, uint64_t peer_rx);
 /** The carrier is gone: half-read and half-written frames are forgotten. What came in stays counted. */
 void link_detach(struct link *l, uint64_t now_ms);
 
-/** The link is over: buffers are freed, everything but link_free and the getters becomes a no-op. */
+/** The link is over: buffers are freed, all but link_free and the getters becomes a no-op. A callback may do it. */
 void link_kill(struct link *l);
 
 /**

@@ -11,6 +11,9 @@
 #define FORGET_AFTER 3
 /** How soon an attempt beside a suspect carrier is repeated. */
 #define SUSPECT_AGAIN_MS 1000
+/** From a PING of the heartbeat to the suspicion that follows, and to another carrier: so much must be left of the time
+ *  for which aditd keeps a link whose end it has found and we have not. */
+#define NOTICE_MS 6000
 /** Of the published names, what an event tells. */
 #define NAMES_SHOWN 256
 
@@ -199,6 +202,16 @@ static void trace_welcome(const struct dialer *d, const struct wire_welcome *w)
 	          KV_Z("carrier", ladder_name(d->carrier)), KV_Z("names", names), KV_U64("resume_ms", w->resume_ms), KV_Z("server", w->agent));
 }
 
+/* Silence must be noticed while there is still a link to resume. Not when that is kept for moments only, and not for who
+ * has asked for a longer silence than it is kept. */
+static void hasten_heartbeat(struct dialer *d)
+{
+	if (d->resume_ms < 2 * NOTICE_MS || d->heartbeat_ms > d->resume_ms || d->heartbeat_ms <= d->resume_ms - NOTICE_MS)
+		return;
+	d->heartbeat_ms = d->resume_ms - NOTICE_MS;
+	session_heartbeat(d->session, d->heartbeat_ms);
+}
+
 static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 {
 	struct wire_welcome *w = malloc(sizeof(*w));
@@ -216,6 +229,7 @@ static void take_welcome(struct dialer *d, const uint8_t *p, size_t n)
 		memcpy(d->secret, w->secret, sizeof(d->secret));
 		d->resume_ms = w->resume_ms;
 		session_resumable(d->session, d->resume_ms > 0);
+		hasten_heartbeat(d);
 		dialer_go(d, DIALER_UP);
 		dialer_remember(d);
 		dialer_plan_climb(d);
@@ -321,7 +335,6 @@ static void session_doubted(void *owner, bool suspect)
 	if (d->state != DIALER_UP || d->closing)
 		return;
 	if (suspect && d->aim != AIM_SUSPECT) {
-		dialer_drop_attempt(d);
 		start(d, AIM_SUSPECT);
 	} else if (!suspect) {
 		link_suspicion_was(link, false);
@@ -425,6 +438,8 @@ static void start(struct dialer *d, enum aim aim)
 		},
 	};
 
+	if (aim == AIM_SUSPECT) /* goes before any other reason to try */
+		dialer_drop_attempt(d);
 	if (aim == AIM_NEW) {
 		random_bytes(d->id, sizeof(d->id));
 		hex_encode(d->id, sizeof(d->id), d->link_id);
@@ -461,14 +476,18 @@ void dialer_leave(struct dialer *d)
 	timer_clear(&d->climbing);
 	log_event(d->o.trace, LOG_LEVEL_INFO, "retired", KV_Z("link", d->link_id), KV_U64("requests", session_open(d->session)));
 	retired_add(&d->retired, &d->session, d->link_id);
-	start(d, AIM_NEW);
+	if (d->draining)
+		dialer_go(d, DIALER_IDLE);
+	else
+		start(d, AIM_NEW);
 }
 
 static void on_leave(void *arg)
 {
 	struct dialer *d = arg;
 
-	if (d->state == DIALER_UP)
+	/* without a carrier, which is told in a moment, it is resumed first: nothing could finish what runs */
+	if (d->state == DIALER_UP && session_attached(d->session))
 		dialer_leave(d);
 }
 

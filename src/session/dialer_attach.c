@@ -92,10 +92,13 @@ static void switch_carrier(struct dialer *d, const struct wire_welcome *w)
 	/* last, for what came behind ATTACHED is taken at once: it may be a CLOSE, and the session gone after it */
 	err = session_attach(d->session, s, w->rx_offset, NULL, &rest);
 	buf_clear(&rest);
-	if (err)
+	if (err) {
 		dialer_again(d, err, "", 0);
-	else if (d->session)
+	} else if (d->session) {
+		/* should it have died meanwhile, the far end waits for us, and no longer than resume_ms */
+		link_ping(session_link(d->session), loop_ms(d->loop));
 		d->o.events->moved(d->o.owner, ladder_name(d->carrier), d->why, away);
+	}
 }
 
 static void take_attached(struct dialer *d, const struct frame *f)
@@ -127,7 +130,7 @@ static void attach_refused(struct dialer *d, const struct frame *f)
 		dialer_refuse(d, ADIT_ERR_FORBIDDEN, reason);
 	} else if (code == 409 || code == 429 || code == 503) { /* 409: an epoch that came late; the next is higher */
 		dialer_attempt_failed(d, ADIT_ERR_CONFLICT, reason, 0);
-	} else if (code == 410 && d->state == DIALER_UP) {
+	} else if (code == 410 && d->state == DIALER_UP && session_attached(d->session)) {
 		/* it was another server that answered, the successor of the one that still carries this link */
 		dialer_leave(d);
 	} else {

@@ -62,7 +62,8 @@ void dialer_drop_attempt(struct dialer *d);
 void dialer_attempt_failed(struct dialer *d, int err, const char *detail, unsigned retry_after_s);
 /** The link, if there was one, is over: a new one after a while. */
 void dialer_again(struct dialer *d, int err, const char *detail, unsigned retry_after_s);
-/** The session finishes what runs over the carrier that it has; a new link takes what is new. Only while UP. */
+/** The session finishes what runs over the carrier that it has; a new link takes what is new,
+ *  unless it drains. Only while UP, and with a carrier. */
 void dialer_leave(struct dialer *d);
 /** The server does not want us. */
 void dialer_refuse(struct dialer *d, int err, const char *reason);

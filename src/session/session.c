@@ -85,6 +85,8 @@ static void lose(struct session *s, int err, const char *detail)
 	timer_stop(&s->tick);
 	timer_stop(&s->closing);
 	stream_free(&s->carrier);
+	s->suspect = false;
+	link_kill(s->link); /* what was read behind a CLOSE is nobody's any more */
 	task_post(s->loop, &s->over);
 }
 
@@ -189,8 +191,13 @@ static void flush(void *arg)
 	struct iovec iov[WRITE_PIECES];
 	size_t done = 0;
 
-	if (s->lost || !s->carrier || !flush_lead(s))
+	if (s->lost || !s->carrier)
 		return;
+	if (!flush_lead(s)) {
+		if (s->carrier)
+			set_tick(s);
+		return;
+	}
 	set_clock(s);
 	for (;;) {
 		size_t wanted = 0;

@@ -57,7 +57,7 @@ static void silence_makes_a_heartbeat(void)
 	/* 27 s of silence are no reason for suspicion: nothing was asked */
 	p->now_ms = t + 27000;
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms), LINK_WELL);
-	CU_ASSERT_EQUAL(link_next_tick(a), UINT64_MAX); /* the PING waits for link_out */
+	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 5000); /* the PING waits for link_out, but not for ever */
 	talk(p, 0);
 	CU_ASSERT_EQUAL(link_next_tick(a), p->now_ms + 5000); /* no round trip is known yet */
 	p->now_ms += 40;
@@ -128,6 +128,30 @@ static void unacked_bytes_are_outstanding_too(void)
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms + 9000), LINK_WELL);
 	CU_ASSERT_EQUAL(link_attach(a, 0, p->now_ms + 9000), 0);
 	CU_ASSERT_EQUAL(link_tick(a, p->now_ms + 10999), LINK_WELL);
+	pair_free(p);
+}
+
+/*   5 bytes of an ACK ──►✂ the carrier takes no more, and no end is found: all DATA is acked, no PING gets out
+ *   a PING is due ...     2 s in use; suspect 5 s after that
+ */
+static void a_carrier_that_takes_nothing_is_suspect(void)
+{
+	struct pair *p = pair_new(0, 10, PULLS_FULL);
+	struct link *a = link_of(p, 0);
+	uint64_t t = p->now_ms;
+
+	pair_attach(p);
+	link_heartbeat(a, 30000, true);
+	talk(p, 1);
+	(void)link_tick(a, t + LINK_ACK_MS);
+	CU_ASSERT_EQUAL(write_once(p, 0, 5), 5);
+	CU_ASSERT_EQUAL(link_next_tick(a), t + 2000);
+	p->now_ms = t + 2000;
+	CU_ASSERT_EQUAL(link_tick(a, p->now_ms), LINK_WELL);
+	CU_ASSERT_EQUAL(write_once(p, 0, 0), 0);
+	CU_ASSERT_EQUAL(link_pings_waiting(a), 0);
+	CU_ASSERT_EQUAL(link_next_tick(a), t + 7000);
+	CU_ASSERT_EQUAL(link_tick(a, t + 7000), LINK_SUSPECT);
 	pair_free(p);
 }
 
@@ -371,6 +395,7 @@ static const struct unit_test tests[] = {
 	{"a heartbeat is sent when nothing was received, sooner when in use", silence_makes_a_heartbeat},
 	{"silence with a PING outstanding is suspect after max(2 s, 4 x SRTT)", silence_after_a_ping_is_suspect},
 	{"un-acked bytes are outstanding too", unacked_bytes_are_outstanding_too},
+	{"and a PING that the carrier does not take", a_carrier_that_takes_nothing_is_suspect},
 	{"PONGs that answer nothing asked on this carrier are ignored", pongs_that_answer_nothing_are_ignored},
 	{"a link that waits is not woken without need", a_link_that_waits_is_not_woken_without_need},
 	{"the limit grows when acks take longer than PINGs say", the_limit_grows_when_acks_take_longer_than_pings},

@@ -7,6 +7,10 @@
 
 #define LINK_RUNS 300
 #define SESSION_RUNS 150
+/* $ADIT_STORMS: how many; each has so many blows. Groundless doubts make the next suspicion slow: few of them. */
+#define STORMS 300
+#define BLOWS 5
+#define DOUBTS 2
 
 /* ---- links */
 
@@ -86,9 +90,106 @@ static void sessions(void)
 	}
 }
 
+/* ---- storms: what ends or doubts carriers comes whenever it likes, also amid a resume */
+
+struct storm {
+	unsigned blows, doubts;
+	uint32_t seed;
+};
+
+/* A carrier, the newest mostly, dies: who notices, and how, is chance. */
+static void kill_carrier(struct world *w, uint32_t *seed)
+{
+	static const int finds[] = {0, ADIT_ERR_EOF, ADIT_ERR_RESET};
+	struct pipe *p = w->pipes[w->pipe_count - 1 - seed_below(seed, w->pipe_count > 1 ? 2 : 1)];
+
+	p->notice[0] = finds[seed_below(seed, 3)];
+	p->notice[1] = finds[seed_below(seed, 3)];
+	if (!p->dead)
+		pipe_die(p);
+}
+
+static void doubt(struct world *w, struct storm *s)
+{
+	struct session *ask = world_asker(w);
+
+	if (s->doubts++ >= DOUBTS)
+		return;
+	if (ask && seed_below(&s->seed, 2))
+		session_doubt(ask);
+	else if (w->dialer->state == DIALER_UP)
+		session_doubt(w->dialer->session);
+}
+
+static void blow(struct world *w, struct storm *s)
+{
+	if (!w->talking || !s->blows || seed_below(&s->seed, 6))
+		return;
+	s->blows--;
+	switch (seed_below(&s->seed, 5)) {
+	case 0:
+		doubt(w, s);
+		break;
+	case 1:
+		if (!w->pipes[w->pipe_count - 1]->end[0].stopped)
+			stream_leave(&w->pipes[w->pipe_count - 1]->end[0].base);
+		break;
+	case 2: /* whatever is due soon comes before the bytes do */
+		(void)loop_jump(w->loop, w->loop->ms + seed_below(&s->seed, 4000));
+		break;
+	default:
+		kill_carrier(w, &s->seed);
+	}
+}
+
+static bool ride_out(struct world *w, struct storm *s)
+{
+	uint64_t until = w->loop->ms + WORLD_PATIENCE_MS;
+
+	for (unsigned i = 0; i < 100000; i++) {
+		bool busy = world_turn(w);
+
+		talks_drive(w);
+		blow(w, s);
+		if (talks_over(w))
+			return true;
+		if (!busy && !loop_jump(w->loop, until))
+			return false;
+	}
+	return false;
+}
+
+static void storms(void)
+{
+	const char *runs = getenv("ADIT_STORMS");
+	uint32_t base = seed_base(), count = runs ? (uint32_t)strtoul(runs, NULL, 10) : STORMS;
+	unsigned moves = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct storm s = {.blows = BLOWS, .seed = base + i};
+		struct world *w = world_new(NULL, 0);
+		bool good;
+
+		w->whim = (base + i) & 1 ? 0 : seed_below(&s.seed, 1000000) + 1;
+		w->newest_first = seed_below(&s.seed, 2);
+		w->body = 60 + seed_below(&s.seed, 3000);
+		w->room = 1 + seed_below(&s.seed, seed_below(&s.seed, 2) ? 40 : 6000);
+		good = ride_out(w, &s);
+		good = talks_came_out(w) && good;
+		if (!good)
+			printf("\nseed %u\n", base + i);
+		CU_ASSERT_TRUE(good);
+		moves += w->moved;
+		world_free(w);
+	}
+	CU_ASSERT(moves > count);
+	printf("(%u moves) ", moves);
+}
+
 static const struct unit_test tests[] = {
 	{"links deliver each byte once over carriers that trickle and die", links},
 	{"sessions bring exchanges through them, each as it should", sessions},
+	{"and through carriers that die, are doubted or leave at any time, also amid a resume", storms},
 };
 
 UNIT_MAIN("short_session", tests)
