@@ -1,6 +1,7 @@
 """Round trips of small requests: the polling tunnel, and adit over each carrier."""
 
 import contextlib
+import math
 
 import compared
 import load
@@ -23,7 +24,7 @@ CURVE_POINTS = 150
 
 def percentile(values, share):
 	"""Of sorted values, the nearest rank."""
-	return values[min(len(values) - 1, int(share * len(values)))]
+	return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def who(n):
