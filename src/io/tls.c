@@ -384,8 +384,10 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	}
 	if (err)
 		return err;
-	if (is_read_empty(t))
+	if (is_read_empty(t)) {
+		t->refills = 0;
 		return ADIT_ERR_AGAIN;
+	}
 	t->block = loop_borrow(s->loop);
 	t->refills = 0;
 	keep_buffers(t);
