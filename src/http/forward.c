@@ -159,9 +159,11 @@ static void text_add_quoted(struct text *t, struct str s)
 		return;
 	}
 	text_add(t, STR("\""));
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] != '"' && s.p[i] != '\\')
-			text_add(t, (struct str){s.p + i, 1});
+	for (size_t from = 0, to; from < s.n; from = to + 1) {
+		for (to = from; to < s.n && s.p[to] != '"' && s.p[to] != '\\'; to++)
+			;
+		text_add(t, (struct str){s.p + from, to - from});
+	}
 	text_add(t, STR("\""));
 }
 

@@ -35,6 +35,7 @@ struct tls {
 	int failed;         /* final error of this stream */
 	bool end_told;      /* a read has returned `failed`: there is nothing more to tell */
 	bool paused, short_write, finishing, handshaken, hides;
+	bool drained;       /* the last read emptied the lower stream, and it has told of nothing since */
 	struct task again;  /* there is more to read although the socket may be silent */
 	char detail[160];
 };
@@ -60,6 +61,7 @@ static bool refill_block(struct tls *t)
 	}
 	t->block_at = 0;
 	t->block_end = (size_t)n;
+	t->drained = t->block_end < LOOP_BLOCK;
 	return true;
 }
 
@@ -179,6 +181,21 @@ static int tls_failure(struct tls *t, int ret)
 	return t->failed;
 }
 
+/* ---- OpenSSL's buffers */
+
+/* An idle connection has none. But while there is more than a record to do they stay: else each record takes and frees
+ * one of 16 KiB. */
+static void keep_buffers(struct tls *t)
+{
+	SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+static void release_buffers(struct tls *t)
+{
+	SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+	SSL_free_buffers(t->ssl);
+}
+
 /* ---- sending */
 
 static int flush(struct tls *t)
@@ -234,6 +251,8 @@ static ssize_t encrypt_record(struct tls *t, const struct iovec *iov, int count,
 	}
 	if (!n)
 		return 0;
+	if (*i == count) /* the last one: it gives the buffer back, also while half a record that was read is in the other */
+		SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
 	ERR_clear_error();
 	ret = SSL_write(t->ssl, p, (int)n);
 	return ret > 0 ? ret : tls_failure(t, ret);
@@ -261,6 +280,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
 	scratch = loop_borrow(s->loop);
 	if (!scratch)
 		return ADIT_ERR_NOMEM;
+	keep_buffers(t);
 	while (i < count) {
 		if (t->out.len >= TLS_UNSENT_MAX - RECORD_MAX) {
 			err = flush(t);
@@ -272,6 +292,7 @@ static ssize_t tls_write(struct stream *s, const struct iovec *iov, int count)
 			break;
 		done += n;
 	}
+	release_buffers(t);
 	loop_return(s->loop, scratch);
 	if (n < 0 && n != ADIT_ERR_AGAIN)
 		return n;
@@ -343,6 +364,12 @@ int tls_handshake(struct stream *s)
 	return err;
 }
 
+/* All that the lower stream had is read and decrypted: OpenSSL, asked once more, would only say so. */
+static bool is_read_empty(const struct tls *t)
+{
+	return t->drained && !t->in.len && t->block_at == t->block_end && !SSL_pending(t->ssl);
+}
+
 static ssize_t tls_read(struct stream *s, void *p, size_t n)
 {
 	struct tls *t = tls_of(s);
@@ -357,9 +384,14 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 	}
 	if (err)
 		return err;
+	if (is_read_empty(t)) {
+		t->refills = 0;
+		return ADIT_ERR_AGAIN;
+	}
 	t->block = loop_borrow(s->loop);
 	t->refills = 0;
-	while (done < n) {
+	keep_buffers(t);
+	while (done < n && !(done && is_read_empty(t))) {
 		int ret;
 
 		ERR_clear_error();
@@ -370,6 +402,7 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n)
 		}
 		done += (size_t)ret;
 	}
+	release_buffers(t);
 	keep_rest(t);
 	if (t->out.len)
 		flush(t); /* a key update or an alert of ours; errors show at the next call */
@@ -424,6 +457,7 @@ static void lower_readable(void *owner)
 {
 	struct tls *t = owner;
 
+	t->drained = false;
 	tell_readable(t);
 	tell_writable(t); /* the handshake that a write waited for may be done */
 }
@@ -531,6 +565,7 @@ static struct tls *tls_new(struct tls_context *c, struct stream **lower)
 	t->again.run = tell_readable;
 	t->again.arg = t;
 	t->lower = *lower;
+	t->out.pool = t->in.pool = loop_pool((*lower)->loop);
 	*lower = NULL;
 	stream_own(t->lower, &lower_handler, t);
 	return t;

@@ -88,6 +88,11 @@ struct link *link_new(const struct link_callbacks *cb, void *arg)
 	return l;
 }
 
+void link_use(struct link *l, struct pool *pool)
+{
+	l->replay.pool = l->control.pool = pool;
+}
+
 void link_free(struct link **l)
 {
 	if (!*l)

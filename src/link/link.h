@@ -33,6 +33,7 @@
 #define LINK_CONTROL_MAX 64
 
 struct link;
+struct pool;
 
 enum link_state { LINK_NEW, LINK_LIVE, LINK_DETACHED, LINK_DEAD };
 
@@ -47,6 +48,8 @@ struct link_callbacks {
 
 /** NULL when out of memory. */
 struct link *link_new(const struct link_callbacks *cb, void *arg);
+/** Its memory is `pool`'s, which outlives it. Before the first byte. */
+void link_use(struct link *l, struct pool *pool);
 void link_free(struct link **l);
 
 /**

@@ -1,6 +1,5 @@
 #include "link/replay.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* A pull smaller than this is copied to an allocation of its own size: 16 KiB for every small frame would fill the
@@ -17,9 +16,9 @@ static size_t cost(const struct replay_chunk *c)
 	return sizeof(*c) + FRAME_HEADER_LEN + c->cap;
 }
 
-static struct replay_chunk *chunk_new(size_t cap)
+static struct replay_chunk *chunk_new(struct replay *r, size_t cap)
 {
-	struct replay_chunk *c = malloc(sizeof(*c) + FRAME_HEADER_LEN + cap);
+	struct replay_chunk *c = pool_take(r->pool, sizeof(*c) + FRAME_HEADER_LEN + cap);
 
 	if (!c)
 		return NULL;
@@ -37,12 +36,12 @@ static void drop_head(struct replay *r)
 	if (!r->head)
 		r->tail = NULL;
 	r->held -= cost(c);
-	free(c);
+	pool_give(r->pool, c);
 }
 
 static void drop_spare(struct replay *r)
 {
-	free(r->spare);
+	pool_give(r->pool, r->spare);
 	r->spare = NULL;
 }
 
@@ -72,7 +71,7 @@ struct replay_chunk *replay_room(struct replay *r)
 	struct replay_chunk *c = r->spare;
 
 	r->spare = NULL;
-	return c ? c : chunk_new(FRAME_DATA_MAX);
+	return c ? c : chunk_new(r, FRAME_DATA_MAX);
 }
 
 void replay_drop(struct replay *r, struct replay_chunk *c)
@@ -84,7 +83,7 @@ void replay_drop(struct replay *r, struct replay_chunk *c)
 
 void replay_commit(struct replay *r, struct replay_chunk *c, size_t n)
 {
-	struct replay_chunk *tight = n < TIGHT_BELOW ? chunk_new(n) : NULL;
+	struct replay_chunk *tight = n < TIGHT_BELOW ? chunk_new(r, n) : NULL;
 
 	if (tight) {
 		memcpy(tight->bytes + FRAME_HEADER_LEN, c->bytes + FRAME_HEADER_LEN, n);

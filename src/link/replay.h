@@ -5,7 +5,7 @@
  *     acked          position        end           offsets of payload bytes
  *       │ head ──────► │ cursor ─────► │ tail
  *       ▼              ▼               ▼
- *     [hdr│payload][hdr│payload][hdr│payload]      one malloc each, so that a frame is one iovec and one TLS record
+ *     [hdr│payload][hdr│payload][hdr│payload]      one block each, so that a frame is one iovec and one TLS record
  *
  * Invariants: acked <= position <= sent <= end; a chunk is freed only when wholly acked, so never under the cursor.
  */
@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/pool.h"
 #include "link/frame.h"
 
 struct replay_chunk {
@@ -34,6 +35,7 @@ struct replay {
 	struct replay_chunk *head, *tail;
 	struct replay_chunk *spare; /* what the next pull fills; kept only while there are chunks */
 	size_t held;                /* bytes allocated for the chunks */
+	struct pool *pool;          /* where chunks come from and go to, or NULL */
 	uint64_t acked;
 	uint64_t end;               /* bytes pulled */
 	uint64_t sent;              /* bytes ever handed to some carrier */

@@ -413,6 +413,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 		free(s);
 		return NULL;
 	}
+	link_use(s->link, loop_pool(l));
 	return s;
 }
 

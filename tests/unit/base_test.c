@@ -286,7 +286,7 @@ static void lists(void)
 /* What was given is taken again by who asks for as much or less within malloc's step; and it is malloc's own. */
 static void pool_lends(void)
 {
-	struct pool p = {{NULL}, 0};
+	struct pool p = {0};
 	void *a = pool_take(&p, 100), *b = pool_take(&p, POOL_BLOCK_MAX + 1), *c;
 
 	memset(a, 1, 100);
@@ -306,7 +306,7 @@ static void pool_lends(void)
 /* Each size has room for what was asked, whoever had the block before. */
 static void pool_sizes(void)
 {
-	struct pool p = {{NULL}, 0};
+	struct pool p = {0};
 
 	for (int round = 0; round < 2; round++) {
 		for (size_t n = 0; n <= POOL_BLOCK_MAX + 20; n++) {
@@ -323,7 +323,7 @@ static void pool_sizes(void)
 static void pool_bounded(void)
 {
 	static void *blocks[2 * POOL_KEEP / 1024];
-	struct pool p = {{NULL}, 0};
+	struct pool p = {0};
 
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
 		blocks[i] = pool_take(&p, 1024);
@@ -331,6 +331,31 @@ static void pool_bounded(void)
 		pool_give(&p, blocks[i]);
 	CU_ASSERT(p.kept <= POOL_KEEP);
 	pool_clear(&p);
+}
+
+/* Those of a record's size are one size, whoever takes and gives them; they have a bound of their own. */
+static void pool_large(void)
+{
+	static void *blocks[2 * POOL_LARGE_KEEP / POOL_LARGE];
+	struct pool p = {0};
+	size_t kept;
+
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+		size_t n = i % 2 ? POOL_LARGE_MIN : POOL_LARGE;
+
+		blocks[i] = pool_take(&p, n);
+		memset(blocks[i], 1, n);
+	}
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+		pool_give(&p, blocks[i]);
+	pool_give(&p, malloc(POOL_LARGE_MIN));
+	CU_ASSERT(p.large_kept <= POOL_LARGE_KEEP);
+	CU_ASSERT_EQUAL(p.kept, 0);
+	kept = p.large_kept;
+	pool_give(&p, pool_take(&p, POOL_LARGE - 100));
+	CU_ASSERT_EQUAL(p.large_kept, kept);
+	pool_clear(&p);
+	CU_ASSERT_EQUAL(p.large_kept, 0);
 }
 
 static const struct unit_test tests[] = {
@@ -350,6 +375,7 @@ static const struct unit_test tests[] = {
 	{"a pool gives back what it was given, and to free() as well", pool_lends},
 	{"a pool's blocks have room for what was asked", pool_sizes},
 	{"a pool keeps no more than its bound", pool_bounded},
+	{"a pool has one size for what a record is in", pool_large},
 	{"a list keeps order while its nodes are removed", lists},
 };
 
