@@ -8,7 +8,7 @@ BUILD='autoconf automake pkg-config gcc make libc6-dev libnghttp2-dev libssl-dev
 TEST='nginx curl python3 python3-pytest python3-pytest-xdist python3-h2 python3-websockets python3-grpcio valgrind openssl
 	nghttp2-client nghttp2-server nghttp2-proxy wrk procps systemd binutils tinyproxy haproxy apache2 caddy
 	lighttpd lighttpd-mod-openssl postgresql clang libclang-rt-dev llvm gcovr'
-REPORT='python3 python3-pytest nginx haproxy curl openssl graphviz'
+REPORT='python3 python3-pytest nginx haproxy curl openssl graphviz wrk nghttp2-client nghttp2-server nghttp2-proxy'
 BROWSER='chromium libnss3-tools python3 openssl'
 # a Node.js from elsewhere does as well, and Debian's could not stand beside it
 command -v npm >/dev/null || BROWSER="$BROWSER nodejs npm"

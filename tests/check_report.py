@@ -17,8 +17,11 @@ REPORT = os.path.join(TOP, "contrib", "report")
 sys.path[:0] = [REPORT]
 
 import main  # noqa: E402  (its folder is put on the path first)
+import compared  # noqa: E402
 import page  # noqa: E402
+import report  # noqa: E402  (contrib/bench's)
 import svg  # noqa: E402
+from sections import latency, load, tunnels  # noqa: E402
 from message import Content, head_of, response  # noqa: E402
 
 SECONDS = 30
@@ -89,10 +92,79 @@ def check_sections():
     check(found == wanted, f"sections: found {found}, wanted {wanted}")
     meta = page.meta(types.SimpleNamespace(quick=False))
     text = page.page({**meta, "versions": {"nginx": "nginx version: nginx/1.22.1"}}, results)
-    for wanted in ("Well.", "no …/thing", "All the rest.", "| question | before | now | **not met** |",
+    for wanted in ("Well.", "no …/thing", "All the rest.", "| [question](#made_up) | before | now | **not met** |",
                    "nginx 1.22.1", "not installed: ssh"):
         check(wanted in text, f"page: wanted {wanted!r} in it")
     check(socket.gethostname() not in text or len(socket.gethostname()) < 4, "page: it names the host")
+
+
+class Summed:
+    """A context that keeps what it is told."""
+
+    def __init__(self, quick):
+        self.quick, self.summaries, self.faults = quick, [], []
+        self.fault = self.faults.append
+
+    def summary(self, _question, before, now, met=None):
+        self.summaries.append((before, now, met))
+
+
+def check_crowds():
+    """A way whose largest crowd has no result, or answers that are wrong, has not met what is expected."""
+    def told(lacking, wrong):
+        context = Summed(False)
+        found = [(way.label, n, True, {"seconds": 0.5, "times": [1] * (n - wrong), "wrong": ["x"] * wrong})
+                 for way in compared.ALL for n in load.CROWDS if not (way is lacking and n == max(load.CROWDS))]
+        load.summarize_crowds(context, found)
+        return context.summaries[0][2]
+    found = [told(None, 0), told(compared.DIRECT, 0), told(compared.OLD, 0), told(None, 1)]
+    check(found == [True, False, False, False], f"load: crowds are met: {found}")
+    empty = Summed(False)
+    load.summarize_crowds(empty, [])
+    check(empty.summaries[0][2] is False, "load: no crowd at all is met")
+
+
+def check_amounts():
+    """What a full run promises its reader."""
+    for table, least in ((latency.FAST, 200), (latency.SLOW, 50)):
+        for visitors, (count, *_) in table.items():
+            found = latency.ROUNDS * count * visitors
+            check(found >= least, f"latency: {found} samples of {visitors} visitors, wanted {least}")
+    check(latency.VISITORS == (1, 10) and load.CROWDS == (10, 100, 1000) and list(load.SIZES) == [1, 100, 1000],
+          "latency, load: other visitors or bodies than are promised")
+
+
+def check_goals():
+    """Rounds without a figure count against adit, and are told."""
+    def told(*entries):
+        results, context = report.Results(), Summed(False)
+        for round_, (status, figures) in enumerate(entries, 1):
+            results.add(round_, "restart", "adit", status, figures, reason="r" if status != "ok" else None)
+            results.add(round_, "cut", "adit", status, {"whole": figures.get("whole", 1)} if figures else None,
+                        reason="r" if status == "skipped" else None)
+        tunnels.goals(context, results, ["restart"])
+        tunnels.arrivals(context, results, ["cut"])
+        tunnels.own_faults(context, results)
+        return [s[1:] for s in context.summaries], len(context.faults), len(list(report.raw_rows(results)))
+    back, gone = ("ok", {"back_ms": 100}), ("ok", {"not_back_s": 30, "whole": 0})
+    for entries, wanted in (
+            ([back, back], ([("100 ms", True), ("2 of 2", True)], 0, 4)),
+            ([back, gone], ([("100 ms (not within 30 s in 1 of 2 rounds)", False), ("1 of 2", False)], 0, 5)),
+            ([gone], ([("not within 30 s", False), ("0 of 1", False)], 0, 3)),
+            ([("failed", {})], ([("failed", False), ("0 of 1", False)], 2, 1)),
+            ([("skipped", {})], ([("skipped: r", None), ("skipped: r", None)], 0, 2))):
+        check(told(*entries) == wanted, f"tunnels: {entries} are {told(*entries)}, wanted {wanted}")
+
+
+def check_folder():
+    """Only a report is replaced."""
+    with tempfile.TemporaryDirectory() as folder:
+        readme = os.path.join(folder, "README.md")
+        for text, good in ((page.TITLE + "\nOld.\n", True), ("# Mine\n", False)):
+            with open(readme, "w", encoding="utf-8") as f:
+                f.write(text)
+            taken = main.unfit(folder) is None
+            check(taken == good, f"--out: a README.md that begins {text!r}: {'taken' if taken else 'refused'}")
 
 
 # ---- visitors and their origin
@@ -136,6 +208,8 @@ def check_visitors():
     finally:
         origin.kill()
         origin.wait(SECONDS)
+    p = visitor("crowd", port, "h", 5, 1, 0, 10)
+    check(p.stdout.count("ConnectionRefusedError") == 5, f"visitor.py crowd: with nobody there: {p.stdout[-200:]}")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(SECONDS)
         thread = threading.Thread(target=liar, args=(listener, 2500000), daemon=True)
@@ -147,6 +221,10 @@ def check_visitors():
 
 check_pictures()
 check_sections()
+check_crowds()
+check_amounts()
+check_goals()
+check_folder()
 check_visitors()
 for error in errors:
     print(f"check_report: {error}")

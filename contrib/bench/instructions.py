@@ -11,9 +11,7 @@ import argparse
 import glob
 import os
 import re
-import shutil
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
 
@@ -77,37 +75,34 @@ def table(bench, rows, names):
 				+ (f" ×{both / base:.2f} |" if both != base else " |"), flush=True)
 
 
+def count(work, args):
+	bench = subjects.Bench(work, work, args.build_dir, procs.Ports())
+	wanted = ("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")
+	gone = [tool for tool in wanted if not bench.tools[tool]]
+	if gone:
+		print(f"instructions.py: not found: {', '.join(gone)}", file=sys.stderr)
+		return 77
+	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
+	bench.make_certificates()
+	try:
+		bench.origin.start()
+		bench.callee.start()
+		bench.counting = True
+		table(bench, args.rows, args.subjects)
+	finally:
+		bench.callee.stop()
+		bench.origin.stop()
+	return 0
+
+
 def main():
 	p = argparse.ArgumentParser(description="Counts the instructions of a small request.")
 	p.add_argument("--build-dir", metavar="DIR", help="where aditd and adit were built (default: PATH)")
 	p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which of them (default: all)")
 	p.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=SUBJECTS, help="of which programs (default: both)")
 	args = p.parse_args()
-	procs.adopt_orphans()
 	subjects.START_SECONDS, procs.STOP_SECONDS = 60, 30  # valgrind starts slowly, and writes its file at the end
-	work = tempfile.mkdtemp(prefix="adit-bench-")
-	try:
-		bench = subjects.Bench(work, work, args.build_dir, procs.Ports())
-		wanted = ("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")
-		gone = [tool for tool in wanted if not bench.tools[tool]]
-		if gone:
-			print(f"instructions.py: not found: {', '.join(gone)}", file=sys.stderr)
-			return 77
-		bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
-		bench.make_certificates()
-		bench.origin.start()
-		bench.callee.start()
-		bench.counting = True
-		table(bench, args.rows, args.subjects)
-		return 0
-	except procs.Failed as e:
-		print(f"instructions.py: {e}", file=sys.stderr)
-		return 1
-	except KeyboardInterrupt:
-		return 130
-	finally:
-		procs.end_all()
-		shutil.rmtree(work, ignore_errors=True)
+	return procs.whole_run("instructions.py", lambda work: count(work, args))
 
 
 if __name__ == "__main__":

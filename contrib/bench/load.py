@@ -67,7 +67,7 @@ def _fields(fields):
 
 
 def answers_calls(tools, port, host, message):
-	"""Is a unary call answered with 200, data and, in the trailers, a good status? `message` is a file with CALL in it."""
+	"""Is a unary call answered with 200, data and a good status in the trailers? `message` is a file with CALL in it."""
 	fields = _fields((f":authority: {host}", ":method: POST") + CALL_FIELDS)
 	_, out, _ = run([tools["nghttp"], "-v", "-t", "3", "-d", message, *fields, f"http://127.0.0.1:{port}{CALL_PATH}"], 5)
 	head, _, trailers = out.partition("recv DATA")

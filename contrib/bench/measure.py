@@ -115,7 +115,8 @@ def listens(port, address="127.0.0.1"):
 	"""Is a socket listening there? Asked of the kernel: a probing connection would be somebody's client."""
 	host = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
 	with open("/proc/net/tcp", encoding="ascii") as f:
-		return any(w[1] in (f"{host}:{port:04X}", f"00000000:{port:04X}") and w[3] == "0A" for w in map(str.split, f) if len(w) > 3)
+		wanted = (f"{host}:{port:04X}", f"00000000:{port:04X}")
+		return any(w[1] in wanted and w[3] == "0A" for w in map(str.split, f) if len(w) > 3)
 
 
 def written_bytes(pid):

@@ -4,9 +4,12 @@ import contextlib
 import ctypes
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 
 import measure
@@ -48,10 +51,16 @@ def run(argv, timeout):
 	except subprocess.TimeoutExpired:
 		raise Failed(f"{os.path.basename(str(argv[0]))} had not ended after {timeout:g} s") from None
 	finally:
-		if p.poll() is None:
-			p.kill()
-			p.communicate()
+		quit_now(p)
 	return p.returncode, out, err
+
+
+def quit_now(p):
+	"""Ends it if it runs still. A grandchild that keeps its pipes open is not waited for."""
+	if p.poll() is None:
+		p.kill()
+		with contextlib.suppress(subprocess.TimeoutExpired):
+			p.communicate(timeout=STOP_SECONDS)
 
 
 def _same(stat):
@@ -84,6 +93,32 @@ def end_all():
 				return
 			_kill(rest, signum)
 			time.sleep(0.05)
+
+
+def _on_signal(*_):
+	# A second signal must not cut the cleaning up that the first one began.
+	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+		signal.signal(signum, signal.SIG_IGN)
+	raise KeyboardInterrupt
+
+
+def whole_run(name, go):
+	"""go(work) in a new folder; that, and whatever was started, is gone afterwards, also when a signal ends it. Gives
+	an exit status: go's; 1 when it Failed, which is told in one line; 130 when it was interrupted."""
+	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+		signal.signal(signum, _on_signal)
+	adopt_orphans()
+	work = tempfile.mkdtemp(prefix="adit-bench-")
+	try:
+		return go(work)
+	except Failed as e:
+		print(f"{name}: {e}", file=sys.stderr, flush=True)
+		return 1
+	except KeyboardInterrupt:
+		return 130
+	finally:
+		end_all()
+		shutil.rmtree(work, ignore_errors=True)
 
 
 class Program:

@@ -160,18 +160,26 @@ def report(results, meta, rows, subjects, bases):
 	return "\n".join(lines)
 
 
+RAW_HEAD = ("round", "row", "subject", "status", "metric", "value", "foreign_cpu", "reason")
+
+
+def raw_rows(results):
+	"""One for each figure, and one for each reason why there is none."""
+	for e in results.entries:
+		start = (e["round"], e["row"], e["subject"], e["status"])
+		for metric, value in e["figures"].items():
+			yield (*start, metric, repr(value), e["foreign_cpu"], "")
+		if e["reason"]:
+			yield (*start, "", "", "", e["reason"])
+
+
 def save(folder, results, meta, text):
 	with open(os.path.join(folder, "raw.json"), "w", encoding="utf-8") as f:
 		json.dump({**meta, "measurements": results.entries}, f, indent=1)
 		f.write("\n")
 	with open(os.path.join(folder, "raw.csv"), "w", encoding="utf-8", newline="") as f:
 		out = csv.writer(f, lineterminator="\n")
-		out.writerow(("round", "row", "subject", "status", "metric", "value", "foreign_cpu", "reason"))
-		for e in results.entries:
-			start = (e["round"], e["row"], e["subject"], e["status"])
-			for metric, value in e["figures"].items():
-				out.writerow(start + (metric, repr(value), e["foreign_cpu"], ""))
-			if e["reason"]:
-				out.writerow(start + ("", "", "", e["reason"]))
+		out.writerow(RAW_HEAD)
+		out.writerows(raw_rows(results))
 	with open(os.path.join(folder, "report.md"), "w", encoding="utf-8") as f:
 		f.write(text)

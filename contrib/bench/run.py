@@ -18,8 +18,6 @@ import argparse
 import contextlib
 import os
 import random
-import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -227,40 +225,16 @@ def measure_all(args, bench):
 	return run.results, meta
 
 
-def on_signal(*_):
-	# A second signal must not cut the cleaning up that the first one began.
-	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-		signal.signal(signum, signal.SIG_IGN)
-	raise KeyboardInterrupt
-
-
-def main(argv):
-	args = arguments(argv)
-	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-		signal.signal(signum, on_signal)
-	procs.adopt_orphans()
-	out = os.path.abspath(args.out) if args.out else tempfile.mkdtemp(prefix="adit-bench-results-")
-	logs = os.path.join(out, "logs")
-	os.makedirs(logs, exist_ok=True)
-	work = tempfile.mkdtemp(prefix="adit-bench-")
-	try:
-		bench = subjects.Bench(work, logs, args.build_dir, procs.Ports(), args.peers)
-		gone = [t for t in ("nginx", "wrk", "curl") if not bench.tools[t]]
-		if gone:
-			say(f"run.sh: nothing can be measured without {', '.join(gone)}")
-			return 77
-		if args.quick:
-			bench.transfer_seconds = QUICK_TRANSFER_SECONDS
-		bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
-		results, meta = measure_all(args, bench)
-	except procs.Failed as e:
-		say(f"run.sh: {e}")
-		return 1
-	except KeyboardInterrupt:
-		return 130
-	finally:
-		procs.end_all()
-		shutil.rmtree(work, ignore_errors=True)
+def bench_in(work, args, out, logs):
+	bench = subjects.Bench(work, logs, args.build_dir, procs.Ports(), args.peers)
+	gone = [t for t in ("nginx", "wrk", "curl") if not bench.tools[t]]
+	if gone:
+		say(f"run.sh: nothing can be measured without {', '.join(gone)}")
+		return 77
+	if args.quick:
+		bench.transfer_seconds = QUICK_TRANSFER_SECONDS
+	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
+	results, meta = measure_all(args, bench)
 	text = report.report(results, meta, {r: rows.ROWS[r][1] for r in args.only},
 		{s: SUBJECTS[s].title for s in args.subjects}, subjects.BASES)
 	report.save(out, results, meta, text)
@@ -271,6 +245,14 @@ def main(argv):
 	if results.remarks("failed"):
 		return 1
 	return 0 if any(e["status"] == "ok" for e in results.entries) else 77
+
+
+def main(argv):
+	args = arguments(argv)
+	out = os.path.abspath(args.out) if args.out else tempfile.mkdtemp(prefix="adit-bench-results-")
+	logs = os.path.join(out, "logs")
+	os.makedirs(logs, exist_ok=True)
+	return procs.whole_run("run.sh", lambda work: bench_in(work, args, out, logs))
 
 
 if __name__ == "__main__":

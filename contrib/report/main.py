@@ -20,7 +20,6 @@ import importlib
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -59,7 +58,11 @@ def arguments(argv):
 	p.add_argument("--only", type=names, default=list(SECTIONS), metavar="SECTION,…", help=", ".join(SECTIONS))
 	p.add_argument("--quick", action="store_true", help="a minute, few samples: only to see that all works")
 	p.add_argument("--full", action="store_true", help="more rounds beside other tunnels: about an hour")
-	return p.parse_args(argv)
+	args = p.parse_args(argv)
+	wrong = args.out and unfit(args.out)
+	if wrong:
+		p.error(f"argument --out: {wrong}")
+	return args
 
 
 def clean(context, reason):
@@ -79,6 +82,8 @@ def one_section(name, context):
 		result.update(status="skipped", reason=str(e))
 	except procs.Failed as e:
 		result.update(status="failed", reason=clean(context, str(e)))
+	except ModuleNotFoundError as e:
+		result.update(status="failed", reason=f"not installed: Python's {e.name}; wanted `sh contrib/deps.sh report`")
 	except Exception as e:  # whatever it is, the others go on
 		traceback.print_exc()
 		result.update(status="failed", reason=clean(context, f"{type(e).__name__}: {e}"))
@@ -113,48 +118,59 @@ def all_sections(args, bench, out):
 	return results
 
 
+def unfit(out):
+	"""Why the report cannot be written there: a folder with somebody else's README.md is not ours to tidy."""
+	readme = os.path.join(out, "README.md")
+	if os.path.exists(out) and not os.path.isdir(out):
+		return f"found {out}, which is no folder"
+	if os.path.exists(readme):
+		with open(readme, encoding="utf-8", errors="replace") as f:
+			if f.readline().strip() != page.TITLE:
+				return f"found {readme}, which is no report's, wanted a folder of its own"
+	return None
+
+
 def publish(made, out):
 	"""The new report's files in place of the old one's."""
 	os.makedirs(out, exist_ok=True)
-	for name in os.listdir(out):
-		if name.endswith((".csv", ".svg", ".txt", ".jsonl")) or name == "README.md":
-			os.unlink(os.path.join(out, name))
+	if os.path.exists(os.path.join(out, "README.md")):
+		for name in os.listdir(out):
+			if name.endswith((".csv", ".svg", ".txt", ".jsonl", ".md")):
+				os.unlink(os.path.join(out, name))
 	for name in os.listdir(made):
 		shutil.copyfile(os.path.join(made, name), os.path.join(out, name))
 	say(f"report: {out}/README.md")
 
 
-def main(argv):
-	args = arguments(argv)
-	for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-		signal.signal(signum, bench_run.on_signal)
-	procs.adopt_orphans()
-	build = os.path.abspath(args.build_dir)
-	os.environ["ADIT_BUILD"] = build  # tests/e2e/harness.py looks there
-	out = os.path.abspath(args.out) if args.out else tempfile.mkdtemp(prefix="adit-report-")
-	work = tempfile.mkdtemp(prefix="adit-bench-")
+def conclude(results):
+	"""The exit status, and in one line what is not there."""
+	lacking = [f"{r['name']} {r['status']}" for r in results if r["status"] != "ok"]
+	if lacking:
+		say(f"report: it is not complete: {', '.join(lacking)}; the page says why")
+	return 1 if any(r["status"] == "failed" for r in results) else 0
+
+
+def report_in(work, args, build):
 	logs, made = os.path.join(work, "logs"), os.path.join(work, "report")
 	os.mkdir(logs)
 	os.mkdir(made)
-	try:
-		meta = page.meta(args)
-		bench = subjects.Bench(work, logs, build, procs.Ports())
-		results = all_sections(args, bench, made)
-		used = set(ALWAYS).union(*(r["used"] for r in results))
-		meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools, bench.peers).items() if t in used},
-			"python": platform.python_version()}
-		with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
-			f.write(page.page(meta, results))
-		publish(made, out)
-	except procs.Failed as e:
-		say(f"report: {e}")
-		return 1
-	except KeyboardInterrupt:
-		return 130
-	finally:
-		procs.end_all()
-		shutil.rmtree(work, ignore_errors=True)
-	return 1 if any(r["status"] == "failed" for r in results) else 0
+	meta = page.meta(args)
+	bench = subjects.Bench(work, logs, build, procs.Ports())
+	results = all_sections(args, bench, made)
+	used = set(ALWAYS).union(*(r["used"] for r in results))
+	meta["versions"] = {**{t: said for t, said in bench_run.versions(bench.tools, bench.peers).items() if t in used},
+		"python": platform.python_version()}
+	with open(os.path.join(made, "README.md"), "w", encoding="utf-8") as f:
+		f.write(page.page(meta, results))
+	publish(made, os.path.abspath(args.out or tempfile.mkdtemp(prefix="adit-report-")))
+	return conclude(results)
+
+
+def main(argv):
+	args = arguments(argv)
+	build = os.path.abspath(args.build_dir)
+	os.environ["ADIT_BUILD"] = build  # tests/e2e/harness.py looks there
+	return procs.whole_run("report", lambda work: report_in(work, args, build))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import measure
 import report
 from context import table
 
+TITLE = "# From a polling tunnel to adit"
 MET = {True: "met", False: "**not met**", None: "–"}
 
 
@@ -29,7 +30,8 @@ def _memory():
 
 
 def _summary(results):
-	rows = [(question, before, now, MET[met]) for r in results for question, before, now, met in r["summaries"]]
+	rows = [(f"[{question}](#{r['name']})", before, now, MET[met])
+		for r in results for question, before, now, met in r["summaries"]]
 	return [table(["", "polling every 500 ms", "adit", "expected"], rows, words=4),
 		"*expected*: whether the bound that the section names was met; – where there is none."] if rows else []
 
@@ -45,7 +47,8 @@ def _quiet(results):
 	lines = []
 	for r in results:
 		shares = r["shares"] or [r["foreign"]]
-		if r["status"] == "ok" and max(shares) > report.QUIET_SHARE:
+		measured = r["shares"] or r["summaries"] or r["status"] == "failed"
+		if measured and max(shares) > report.QUIET_SHARE:
 			disturbed = sum(s > report.QUIET_SHARE for s in shares)
 			lines.append(f"- {r['name']}: others took up to {max(shares):.0%} of the CPU, more than "
 				f"{report.QUIET_SHARE:.0%} in {disturbed} of {len(shares)} measurements.")
@@ -72,7 +75,7 @@ def _machine(meta_):
 
 def page(meta_, results):
 	"""All of it, as Markdown."""
-	lines = ["# From a polling tunnel to adit", "",
+	lines = [TITLE, "",
 		"Written by `make report` ([how](../../contrib/report/README.md)): every figure and picture is of that run. "
 		"The raw figures are in the CSV files beside this page.", ""]
 	if meta_["quick"]:

@@ -88,6 +88,8 @@ class Visits:
 			what = "refused"
 		except (Cut, OSError, AssertionError):
 			what = "cut"
+		except Exception as e:  # a visitor whose row is missing would have failed unseen
+			what = type(e).__name__
 		self.rows.append((began, (time.monotonic() - clock) * 1000, what))
 
 	def run(self):

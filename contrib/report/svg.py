@@ -43,13 +43,14 @@ class Sheet:
 	def _value(v):
 		return f"{v:.1f}".removesuffix(".0") if isinstance(v, float) else escape(str(v), {'"': "&quot;"})
 
-	def text(self, x, y, text, anchor="start", size=FONT, colour=INK, bold=False, turned=False):
-		"""anchor: start, middle or end; several lines are told apart by newlines."""
+	def text(self, x, y, text, anchor="start", size=FONT, colour=INK, bold=False, turned=False, halo=None):
+		"""anchor: start, middle or end; several lines are told apart by newlines; `halo` is a colour to stand out on."""
 		for i, line in enumerate(text.split("\n")):
 			at = float(y + i * size * 1.3)
 			self.add("text", escape(line), x=float(x), y=at, text_anchor=None if anchor == "start" else anchor,
 				font_size=None if size == FONT else size, fill=None if colour == INK else colour,
-				font_weight="bold" if bold else None, transform=f"rotate(-90 {x:.1f} {at:.1f})" if turned else None)
+				font_weight="bold" if bold else None, stroke=halo, stroke_width=halo and 4,
+				paint_order=halo and "stroke", transform=f"rotate(-90 {x:.1f} {at:.1f})" if turned else None)
 
 	def line(self, x1, y1, x2, y2, colour=INK, width=1, dash="", arrow=False):
 		self.add("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), stroke=colour, stroke_width=width,
@@ -213,7 +214,8 @@ class Plot:
 
 
 class Bars:
-	"""Horizontal bars in groups: `values[group][series]`, None where there is none. Each has its value beside it."""
+	"""Horizontal bars in groups: `values[group][series]`, None where there is none, which is a dash. Each has its value
+	beside it."""
 
 	ROW, GAP, TOP, BOTTOM = 18, 12, 64, 46
 
@@ -244,6 +246,7 @@ class Bars:
 			sheet.text(left - 8, top + len(self.series) * self.ROW / 2 + 5, group, anchor="end")
 			for i, value in enumerate(self.values[g]):
 				if value is None:
+					sheet.text(left + 5, top + i * self.ROW + 13, "–", size=11)
 					continue
 				long = self.axis.share(value) * (right - left)
 				sheet.box(left, top + i * self.ROW + 1, long, self.ROW - 3, COLOURS[i], "none")

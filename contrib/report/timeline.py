@@ -17,7 +17,8 @@ FILLS = {"up": "#cfe8dc", "detached": "#f5c9ad", "waiting": "#f5c9ad", "dialling
 # What is too short for a bar, and must be seen all the same.
 STROKES = {"failed": svg.COLOURS[1], "stood": svg.COLOURS[2]}
 LEGEND = """In the pictures grey bars are waits of the backoff, an orange stroke is an attempt that failed, a
-green one an attempt that stood. Each dot is a request: when it came, and how long it took; a cross is one that failed."""
+green one an attempt that stood. Orange is also a link without a carrier, and a pause of the download. Each dot is a
+request: when it came, and how long it took; a cross is one that failed."""
 
 
 class Timeline:
@@ -25,7 +26,7 @@ class Timeline:
 
 	def __init__(self, title, begin, end, zero, width=900):
 		self.title, self.begin, self.end, self.zero, self.width = title, begin, end, zero, width
-		self.lanes, self.marks = [], []
+		self.lanes, self.marks, self.words = [], [], []
 
 	def bars(self, label, bars):
 		"""A lane: (from, to, kind of FILLS, words) each."""
@@ -51,8 +52,8 @@ class Timeline:
 				sheet.line(left, top - 2, left, top + BAR + 2, STROKES[kind], 3)
 				continue
 			sheet.box(left, top, max(right - left, 1.5), BAR, FILLS[kind], svg.GREY)
-			if len(words) * SMALL * svg.LETTER + 4 <= right - left:
-				sheet.text((left + right) / 2, top + 16, words, anchor="middle", size=SMALL)
+			if len(words) * SMALL * svg.LETTER + 10 <= right - left:
+				self.words.append(((left + right) / 2, top + 16, words, FILLS[kind]))
 
 	def _points(self, sheet, top, rows):
 		rows = [row for row in rows if self.begin <= row[0] <= self.end]
@@ -87,6 +88,7 @@ class Timeline:
 			sheet.text(across, bottom + 16, words, anchor="middle", size=SMALL, colour=svg.GREY)
 
 	def svg(self):
+		self.words = []  # of the bars: above the marks, which go through bars
 		bottom = TOP + sum(height + GAP for _, height, _ in self.lanes)
 		sheet = svg.Sheet(self.width, bottom + 28, self.title)
 		self._axis(sheet, bottom)
@@ -103,6 +105,8 @@ class Timeline:
 			sheet.line(across, up + 4, across, bottom, svg.INK, dash="4 3")
 			beyond = across + len(words) * SMALL * svg.LETTER > self.width - RIGHT
 			sheet.text(across - 3 if beyond else across + 3, up + 2, words, anchor="end" if beyond else "start", size=SMALL)
+		for x, y, words, fill in self.words:
+			sheet.text(x, y, words, anchor="middle", size=SMALL, halo=fill)
 		return sheet.svg()
 
 

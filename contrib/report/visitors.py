@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from procs import Failed, spawn
+from procs import Failed, quit_now, spawn
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "visitor.py")
 # Ten interpreters on a busy machine; they begin together afterwards.
@@ -36,9 +36,7 @@ def _all(argument_lists, seconds):
 		return [_result(p, max(0.1, deadline - time.monotonic())) for p in processes]
 	finally:
 		for p in processes:
-			if p.poll() is None:
-				p.kill()
-				p.communicate()
+			quit_now(p)
 
 
 def trips(port, host, visitors, count, pace, spread, seed):

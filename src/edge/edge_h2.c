@@ -177,7 +177,8 @@ static void on_flushed(void *owner)
 		return;
 	if (c->pump.failed && !c->failed)
 		fail(c);
-	if (!c->pump.out.len && (c->failed || (c->last_said && !h2_open(c->h2))))
+	/* after his GOAWAY nghttp2 says nothing more once no stream is open, not even to a PING */
+	if (!c->pump.out.len && (c->failed || ((c->last_said || h2_left(c->h2)) && !h2_open(c->h2))))
 		linger(c);
 	else
 		watch(c);

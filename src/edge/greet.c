@@ -5,10 +5,13 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "http/judge.h"
 #include "io/tls.h"
 
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define PREFACE_LEN 24
+/** So much behind what is no HTTP is read, for a close with bytes unread is a RST. */
+#define SCRAP 512
 
 struct greeting {
 	struct list node;
@@ -57,6 +60,20 @@ static void on_tls(struct greeting *g)
 		decide(g, strcmp(g->stream->alpn, TLS_ALPN_H2) == 0);
 }
 
+static void decide_by_words(struct greeting *g)
+{
+	uint8_t rest[SCRAP];
+	struct iovec v = {NULL, 0}; /* so few bytes stand in one piece */
+
+	buf_iov(&g->first, &v, 1);
+	if (judge_may_be_http((struct str){v.iov_base, v.iov_len})) {
+		decide(g, false);
+		return;
+	}
+	(void)stream_read(g->stream, rest, sizeof(rest));
+	drop(g);
+}
+
 static void on_plain(struct greeting *g)
 {
 	uint8_t block[PREFACE_LEN];
@@ -70,7 +87,7 @@ static void on_plain(struct greeting *g)
 		return;
 	}
 	if (memcmp(block, &PREFACE[had], (size_t)n) != 0)
-		decide(g, false);
+		decide_by_words(g);
 	else if (g->first.len == PREFACE_LEN)
 		decide(g, true);
 }

@@ -1,6 +1,7 @@
 /* greet: finds out what a fresh connection speaks: HTTP/1.1 or HTTP/2.
  * Layer edge. By ALPN on a TLS connection; on a plain one by comparing with the 24-byte client preface (RFC 9113
  * section 3.4) up to the first byte that differs. What was read is handed on.
+ * What is neither, a request line's words without its method and version, is closed without a word.
  * Invariant: a connection that has not shown it within GREET_MS is closed.
  */
 #ifndef ADIT_EDGE_GREET_H

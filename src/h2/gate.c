@@ -93,12 +93,13 @@ static void judge_headers(struct h2 *h, int32_t id)
 	g->last = id;
 }
 
-/* Priorities mean nothing here; their frames still have a form. */
+/* Priorities mean nothing here; their frames still have a form, and a sense. */
 static void judge_priority(struct h2 *h, int32_t id)
 {
 	struct h2_gate *g = &h->gate;
 
 	g->way = GATE_DROP;
+	g->blank = g->length == 5 ? 0 : SIZE_MAX;
 	if (id == 0)
 		end_connection(h, NGHTTP2_PROTOCOL_ERROR);
 	else if (g->length != 5 && is_open(h, id))
@@ -181,6 +182,20 @@ static void judge_settings(struct h2 *h, const uint8_t *p, size_t n)
 		g->entry[at] = p[i];
 		if (at == GATE_ENTRY - 1 && g->entry[0] == 0 && g->entry[1] == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)
 			judge_window(h, number(g->entry + 2));
+	}
+}
+
+/* A stream that depends on itself ends the connection, as it does with nghttp2: no client has a reason to send it. */
+static void judge_dependency(struct h2 *h, const uint8_t *p, size_t n)
+{
+	struct h2_gate *g = &h->gate;
+
+	for (size_t i = 0; i < n && g->at + i < g->blank + DEPENDENCY; i++) {
+		if (g->at + i < g->blank)
+			continue;
+		g->entry[g->at + i - g->blank] = p[i];
+		if (g->at + i == g->blank + DEPENDENCY - 1 && (int32_t)(number(g->entry) & INT32_MAX) == stream_of(g))
+			end_connection(h, NGHTTP2_PROTOCOL_ERROR);
 	}
 }
 
@@ -279,6 +294,8 @@ static size_t take_payload(struct h2 *h, const uint8_t *p, size_t n, bool *on, i
 		memcpy(g->frame + H2_FRAME_HEADER + g->at, p, part);
 	else if (type_of(g) == NGHTTP2_SETTINGS && !(flags_of(g) & NGHTTP2_FLAG_ACK))
 		judge_settings(h, p, part);
+	else if (g->blank != SIZE_MAX)
+		judge_dependency(h, p, part);
 	if (g->shut)
 		*on = false;
 	else if (g->way == GATE_PASS)

@@ -9,7 +9,7 @@
  *   HEADERS on a stream that was passed over      ignored             connection error PROTOCOL_ERROR (5.1.1)
  *   HEADERS, DATA on a stream that its end left   ignored             connection error STREAM_CLOSED (5.1)
  *   HEADERS on one stream too many                connection error    REFUSED_STREAM (5.1.2): h2_gate_settings
- *   HEADERS of a stream that depends on itself    connection error    priorities are not looked at (5.3.2)
+ *   HEADERS of a stream that depends on another   a tree of them      priorities are not looked at (5.3.2)
  *   PRIORITY on stream 0                          ignored             connection error PROTOCOL_ERROR (6.3)
  *   PRIORITY of another size than 5               connection error    stream error FRAME_SIZE_ERROR (6.3)
  *   WINDOW_UPDATE by 0 on a stream                connection error    stream error PROTOCOL_ERROR (6.9)
@@ -39,8 +39,8 @@ struct h2_gate {
 	size_t have;                /* bytes of the header */
 	size_t length, at;          /* of its payload, and how many have come */
 	enum gate_way way;
-	size_t blank;               /* HEADERS: where its priority begins, SIZE_MAX = it has none */
-	uint8_t entry[GATE_ENTRY];  /* SETTINGS: the entry that is arriving */
+	size_t blank;               /* HEADERS, PRIORITY: where the priority begins, SIZE_MAX = there is none */
+	uint8_t entry[GATE_ENTRY];  /* SETTINGS: the entry that is arriving; a priority: the stream that it names */
 	unsigned acks;
 	unsigned allowed;           /* so many requests more are looked at */
 	size_t left;                /* bytes that were not looked at therefore */

@@ -91,6 +91,7 @@ struct h2_stream {
 	bool out_done;       /* END_STREAM is given to nghttp2 */
 	bool out_sent;       /* and has gone out */
 	bool enough;         /* behind END_STREAM goes RST_STREAM(NO_ERROR): the far end need not send the rest */
+	bool rest_over;      /* it does so at once */
 	/* receiving */
 	struct head head;    /* of the block that is arriving */
 	bool head_bad;       /* too large, or out of memory */
@@ -119,6 +120,7 @@ struct h2_stream {
 	/* patience */
 	uint64_t in_total;       /* body bytes that have come */
 	uint64_t body_since_ms, body_mark;                   /* the body is waited for, 0 = it is not; in_total then */
+	uint64_t rest_since_ms, rest_mark;                   /* the same, of the rest that is not wanted */
 	uint64_t stall_since_ms, stall_mark, stall_mark_all; /* `out` waits; what was sent then, on all streams too */
 };
 
@@ -148,6 +150,8 @@ void h2_stream_drop(struct h2_stream *s, int err);
 void h2_stream_fail(struct h2_stream *s, int err);
 /** Its response is complete: what the far end still sends is not wanted. */
 void h2_stream_enough(struct h2_stream *s);
+/** Nor is the rest waited for: RST_STREAM goes as soon as it may. */
+void h2_stream_rest_over(struct h2_stream *s);
 /** A frame that carried END_STREAM has gone out. */
 void h2_stream_ended(struct h2_stream *s);
 /** It is the scheduler's choice: nghttp2 will ask it for data. */

@@ -4,6 +4,9 @@
 #include "base/err.h"
 #include "h2/h2_int.h"
 
+/** For the rest of a request that is answered: more than a round trip. */
+#define REST_MS 1000
+
 /* Only who asked can keep the exchange from going on: his peer takes more, and no response is under way. */
 static bool waits_for_body(const struct h2_stream *s)
 {
@@ -23,6 +26,16 @@ static bool is_body_late(struct h2_stream *s, const struct h2_patience *p, uint6
 		s->body_mark = s->in_total;
 	}
 	return now_ms - s->body_since_ms >= p->body_ms;
+}
+
+/* There is a whole response, and nothing of the rest is wanted. */
+static bool is_rest_late(struct h2_stream *s, uint64_t now_ms)
+{
+	if (!s->enough || !s->out_sent || s->rest_over || s->in_ended || s->closed)
+		return false;
+	if (!s->rest_since_ms)
+		s->rest_since_ms = now_ms;
+	return now_ms - s->rest_since_ms >= REST_MS;
 }
 
 /* While the stream's own window is open, it may be the others' turn: then something moves on the connection. */
@@ -56,6 +69,7 @@ static void give_up_body(struct h2_stream *s)
 		return;
 	}
 	half_abort(&s->half, ADIT_ERR_SLOW);
+	s->rest_over = true;
 	if (s->out_sent)
 		h2_stream_enough(s);
 	else
@@ -72,6 +86,10 @@ static bool give_up_one(struct h2 *h, const struct h2_patience *p, uint64_t now_
 
 		if (is_reader_stalled(s, p, now_ms)) {
 			h2_stream_fail(s, ADIT_ERR_SLOW);
+			return true;
+		}
+		if (is_rest_late(s, now_ms)) {
+			h2_stream_rest_over(s);
 			return true;
 		}
 		if (is_body_late(s, p, now_ms)) {

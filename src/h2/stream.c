@@ -10,6 +10,9 @@
 #include "h2/h2_int.h"
 #include "http/judge.h"
 
+/** Of a request that is answered so much more is read; who sends more is told to stop. */
+#define REST_MAX 16384
+
 static struct h2_stream *stream_of(struct half *half)
 {
 	return container_of(half, struct h2_stream, half);
@@ -206,7 +209,7 @@ static void refuse_upgrade(struct h2_stream *s)
 {
 	bool told = s->in_told;
 
-	s->in_told = true;
+	s->in_told = s->rest_over = true;
 	h2_stream_enough(s);
 	if (!told)
 		half_end(&s->half, NULL);
@@ -314,10 +317,11 @@ static void op_abort(struct half *self, int err)
 	}
 }
 
-/* Not before END_STREAM has gone out: nghttp2 sends nothing on a stream for which RST_STREAM is queued. */
+/* Not before END_STREAM has gone out: nghttp2 sends nothing on a stream for which RST_STREAM is queued. A stranger whose
+ * rest is small, or already on its way, ends it himself; until then it is judged as a request. */
 static void reset_rest(struct h2_stream *s)
 {
-	if (!s->enough || !s->out_sent || s->in_ended || s->closed)
+	if (!s->enough || !s->out_sent || s->in_ended || s->closed || (s->h2->gated && !s->rest_over))
 		return;
 	h2_submitted(s->h2, nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR));
 	h2_wake(s->h2);
@@ -328,6 +332,13 @@ void h2_stream_enough(struct h2_stream *s)
 	/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
 	drop_in(s);
 	s->enough = true;
+	s->rest_mark = s->in_total;
+	reset_rest(s);
+}
+
+void h2_stream_rest_over(struct h2_stream *s)
+{
+	s->rest_over = true;
 	reset_rest(s);
 }
 
@@ -519,6 +530,8 @@ void h2_stream_data(struct h2_stream *s, const uint8_t *p, size_t n)
 	s->in_total += n;
 	if (!s->half.peer || s->enough) { /* reset by us, still arriving; or not wanted */
 		consumed(s, n);
+		if (s->enough && !s->rest_over && s->in_total - s->rest_mark > REST_MAX)
+			h2_stream_rest_over(s);
 		return;
 	}
 	if (now < n && buf_add(&s->in, p + now, n - now) < 0) {

@@ -1,5 +1,7 @@
 #include "http/judge.h"
 
+#include <string.h>
+
 #include "base/err.h"
 #include "http/h1_int.h"
 
@@ -33,6 +35,18 @@ int judge_request(const struct head *h, const char **detail)
 	else if (protocol.n && h->length >= 0) /* which END_STREAM says too: there would be nothing to upgrade for */
 		*detail = "CONNECT with a length, or without bytes to come";
 	return *detail ? ADIT_ERR_BAD_REQUEST : 0;
+}
+
+bool judge_may_be_http(struct str first)
+{
+	const struct str version = STR("HTTP/");
+	struct str rest = first, method, target;
+
+	if (!str_split(&rest, ' ', &method) || !method.n || !rest.n || is_known(method))
+		return true;
+	if (!str_split(&rest, ' ', &target) || !rest.n || memchr(first.p, '\n', (size_t)(rest.p - first.p)))
+		return true;
+	return rest.n < version.n ? str_starts(version, rest) : str_starts(rest, version);
 }
 
 void judge_trailers(struct fields *f)

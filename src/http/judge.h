@@ -13,6 +13,12 @@
  */
 int judge_request(const struct head *h, const char **detail);
 
+/**
+ * May a connection whose first bytes these are speak HTTP/1? Not when its first line is two words and the beginning of
+ * a third, of which the first is no method and the third no "HTTP/": who sent them would not understand an answer.
+ */
+bool judge_may_be_http(struct str first);
+
 /** Takes out what may not stand in a trailer section (RFC 9110 section 6.5.1), of one that came by HTTP/2. */
 void judge_trailers(struct fields *f);
 

@@ -458,7 +458,7 @@ def prioritised(on_itself):
 
 
 case("HEADERS with priority", Fine(), prioritised(False))
-case("HEADERS: a stream that depends on itself", Fine(), prioritised(True))
+case("HEADERS: a stream that depends on itself", Connection(PROTOCOL), prioritised(True))
 
 
 def priority_on_itself(v):
@@ -468,7 +468,9 @@ def priority_on_itself(v):
     return stream
 
 
-case("PRIORITY: a stream that depends on itself", Fine(), priority_on_itself)
+case("PRIORITY: a stream that depends on itself", Connection(PROTOCOL), priority_on_itself)
+case("PRIORITY: an idle stream that depends on itself", Connection(PROTOCOL), lambda v: v.frame(
+    PRIORITY, 0, v.next_id, u32(v.next_id) + b"\x10") or 0)
 case("unknown flags", Fine(), lambda v: v.frame(HEADERS, 0xd2 | END_HEADERS | END_STREAM, v.new_stream(), v.encode(
     get(v))) or v.next_id - 2)
 case("the reserved bit", Fine(), lambda v: v.frame(HEADERS, END_HEADERS | END_STREAM, v.new_stream() | 1 << 31,

@@ -17,6 +17,8 @@ from h2.events import (ConnectionTerminated, DataReceived, InformationalResponse
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from wire import accepted
+
 TIMEOUT = 20.0
 
 
@@ -281,14 +283,8 @@ class H2Origin:
         self.handler, self.requests, self.most = handler or tell_back, [], 0
 
     def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
+        for sock in accepted(self.listener):
             self.accepted += 1
-            if sock.family == socket.AF_INET:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.begin, args=(sock,), daemon=True).start()
 
     def begin(self, sock):

@@ -11,6 +11,8 @@ import struct
 import threading
 import time
 
+from wire import accepted
+
 LINGER_RESET = struct.pack("ii", 1, 0)
 BLOCK = 65536
 
@@ -106,11 +108,7 @@ class Relay:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
+        for near in accepted(self.listener):
             if self.closed:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
                 near.close()

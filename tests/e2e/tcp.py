@@ -7,7 +7,7 @@ import time
 
 import harness
 from relay import LINGER_RESET, Relay
-from wire import eventually
+from wire import accepted, eventually
 
 BLOCK = 65536
 PATIENCE = 15.0
@@ -85,11 +85,7 @@ class TcpServer:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
+        for sock in accepted(self.listener):
             sock.settimeout(PATIENCE)
             self.socks.append(sock)
             threading.Thread(target=self.run, args=(sock, self.serve), daemon=True).start()

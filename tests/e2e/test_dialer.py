@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from test_link import ATTACH, ATTACHED, CLOSE, DATA, DRAIN, HELLO, PING, PONG, WELCOME, frame
-from wire import Cut, Reader, lines, read_head
+from wire import Cut, Reader, accepted, lines, read_head
 
 SECRET = "11" * 32
 SWITCH = lines("HTTP/1.1 101 Switching Protocols",
@@ -49,11 +49,7 @@ class FakeServer:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
+        for sock in accepted(self.listener):
             try:
                 self.carriers.put(Carrier(sock))
             except (Cut, OSError):

@@ -33,7 +33,8 @@ LAX = {
     "DATA on a stream that has ended": Ignored(),
     "PRIORITY on stream 0": Ignored(),
     **{f"PRIORITY of {n} bytes": Connection(FRAME_SIZE) for n in (4, 6, 0)},
-    "HEADERS: a stream that depends on itself": Connection(PROTOCOL),
+    "PRIORITY: a stream that depends on itself": Fine(),
+    "PRIORITY: an idle stream that depends on itself": Ignored(),
     "WINDOW_UPDATE of 0 on a stream": Connection(PROTOCOL),
     "stream's window above 2^31-1 by SETTINGS": Stream(FLOW_CONTROL),
 }

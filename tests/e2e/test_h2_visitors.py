@@ -13,7 +13,7 @@ from h2frames import (
     CALM, CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, NO_ERROR, PREFACE, PROTOCOL,
     REFUSED, RST_STREAM, SETTINGS, WINDOW_UPDATE, RawVisitor, raw, setting, u32)
 from harness import Server
-from wire import Cut, chunked, eventually, lines, read_body, reply
+from wire import Cut, chunked, eventually, lines, note_bodies, reply
 
 CHUNKED = ("Transfer-Encoding", "chunked")
 
@@ -227,15 +227,7 @@ def test_visitor_resets(world, visit):
 def test_upload_is_reset(world, visit):
     """An upload that is reset never looks complete to the origin."""
     seen = []
-
-    def answer(connection, request):
-        try:
-            seen.append(read_body(connection.reader, request))
-        except Cut as cut:
-            seen.append(cut)
-            raise
-
-    world.origin.serve(answer)
+    world.origin.serve(note_bodies(seen))
     v = visit()
     stream = v.ask("POST", end=False)
     v.data(stream, b"half")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from wire import Cut, chunked, eventually, lines, read_body, reply
+from wire import Cut, chunked, eventually, lines, note_bodies, reply
 
 METHODS = ("GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH "
            "REPORT PURGE NOTIFY SUBSCRIBE").split()
@@ -310,15 +310,7 @@ def test_visitor_gone_before_answer(world):
 def test_visitor_gone_while_uploading(world):
     """An upload that breaks off never looks complete to the origin."""
     seen = []
-
-    def answer(connection, request):
-        try:
-            seen.append(read_body(connection.reader, request))
-        except Cut as cut:
-            seen.append(cut)
-            raise
-
-    world.origin.serve(answer)
+    world.origin.serve(note_bodies(seen))
     for fields, data in (([("Content-Length", 100)], b"half"),
                          ([("Transfer-Encoding", "chunked")], b"4\r\nhalf\r\n")):
         with world.visit() as visitor:

@@ -10,7 +10,7 @@ import pytest
 
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, can_connect, environment
 from nginx_ingress import UPGRADE, Ingress
-from wire import eventually, reply
+from wire import accepted, eventually, reply
 
 SECRET = "p@ss:w0rd"
 
@@ -26,11 +26,7 @@ class Proxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
+        for peer in accepted(self.listener):
             threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
 
     def serve(self, peer):

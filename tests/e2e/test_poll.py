@@ -8,7 +8,7 @@ import time
 
 import pytest
 from harness import DOMAIN, TOKENS, Program, can_connect, free_port
-from wire import Cut, Reader, eventually, lines, read_head
+from wire import Cut, Reader, accepted, eventually, lines, read_head
 
 MEGABYTE = os.urandom(1 << 20)
 
@@ -324,11 +324,7 @@ class CuttingServer:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
+        for connection in accepted(self.socket):
             threading.Thread(target=self.run, args=(connection,), daemon=True).start()
 
     def run(self, connection):

@@ -100,27 +100,25 @@ def test_two_hundred_at_once(stand):
         sock.close()
 
 
+def both_ways(sock, noise):
+    """Sends the noise and reads to the end at the same time; gives the digest of what came."""
+    writer = threading.Thread(target=noise.send, args=(sock,))
+    writer.start()
+    h = hashlib.sha256()
+    read_all(sock, h.update)
+    writer.join()
+    return h.hexdigest()
+
+
 @pytest.mark.parametrize("size", [3_000_000, pytest.param(100_000_000, marks=pytest.mark.big)])
 def test_both_ways_at_once(own, size):
     """Much in both directions at the same time; every byte arrives, in order."""
     to_visitor, to_server, heard = Noise(size, b"a"), Noise(size, b"b"), []
 
-    def serve(sock):
-        writer = threading.Thread(target=to_visitor.send, args=(sock,))
-        writer.start()
-        h = hashlib.sha256()
-        read_all(sock, h.update)
-        writer.join()
-        heard.append(h.hexdigest())
-
-    stand = Stand(own, serve)
+    stand = Stand(own, lambda sock: heard.append(both_ways(sock, to_visitor)))
     with stand.visit() as sock:
-        writer = threading.Thread(target=to_server.send, args=(sock,))
-        writer.start()
-        h = hashlib.sha256()
-        read_all(sock, h.update)
-        writer.join()
-    assert h.hexdigest() == to_visitor.digest()
+        got = both_ways(sock, to_server)
+    assert got == to_visitor.digest()
     eventually(lambda: heard == [to_server.digest()], lambda: f"the same bytes: {stand.server.failed}")
 
 
@@ -309,23 +307,11 @@ def test_cut_carrier(own):
     size, heard = 12_000_000, []
     to_visitor, to_server = Noise(size, b"a"), Noise(size, b"b")
 
-    def serve(sock):
-        writer = threading.Thread(target=to_visitor.send, args=(sock,))
-        writer.start()
-        h = hashlib.sha256()
-        read_all(sock, h.update)
-        writer.join()
-        heard.append(h.hexdigest())
-
-    stand = Stand(own, serve, relay=True)
+    stand = Stand(own, lambda sock: heard.append(both_ways(sock, to_visitor)), relay=True)
     with stand.visit() as sock, Saw(stand.relay, every=0.05) as saw:
-        writer = threading.Thread(target=to_server.send, args=(sock,))
-        writer.start()
-        h = hashlib.sha256()
-        read_all(sock, h.update)
-        writer.join()
+        got = both_ways(sock, to_server)
         eventually(lambda: heard, lambda: f"the server's end: {stand.server.failed}")
-    assert (h.hexdigest(), heard) == (to_visitor.digest(), [to_server.digest()])
+    assert (got, heard) == (to_visitor.digest(), [to_server.digest()])
     assert saw.cuts > 1 and len(stand.adit.events("published")) == 1
 
 

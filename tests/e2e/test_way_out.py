@@ -14,7 +14,7 @@ import pytest
 from harness import ADIT, DOMAIN, TOKENS, environment, openssl
 from test_carriers import h2_status
 from test_out import Proxy, start
-from wire import eventually
+from wire import accepted, eventually
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
@@ -29,11 +29,7 @@ class Hostile:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
+        for peer in accepted(self.listener):
             self.accepted += 1
             threading.Thread(target=self.run, args=(peer,), daemon=True).start()
 

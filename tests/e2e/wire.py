@@ -12,6 +12,18 @@ TIMEOUT = 15.0  # seconds for any single read or write of a visitor
 PIECE = 65536
 
 
+def accepted(listener):
+    """Each connection that comes, one after another, until the listener is closed."""
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield sock
+
+
 class Cut(Exception):
     """The stream ended (or was reset) before the message did."""
 
@@ -325,6 +337,17 @@ class OriginConnection:
             self.origin.connections.discard(self)
 
 
+def note_bodies(seen):
+    """A handler that answers nothing: each request's body, or its Cut, is appended to `seen`."""
+    def handler(connection, request):
+        try:
+            seen.append(read_body(connection.reader, request))
+        except Cut as cut:
+            seen.append(cut)
+            raise
+    return handler
+
+
 class Origin:
     """A web server whose answers the test scripts: handler(connection, request) runs in the connection's thread."""
 
@@ -358,14 +381,8 @@ class Origin:
         return b"".join(bytes(c.received) for c in list(self.connections))
 
     def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
+        for sock in accepted(self.listener):
             self.accepted += 1
-            if sock.family == socket.AF_INET:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = OriginConnection(self, sock)
             self.joined(connection)
             threading.Thread(target=connection.run, daemon=True).start()

@@ -305,9 +305,7 @@ static void goaway_to_a_stranger(void)
 	struct h2_pair p;
 
 	pair_init(&p, &origin, 1);
-	h2_free(&p.answer.h2, 0);
-	free(p.answer.seen);
-	pair_end_init(&p.answer, &p, &o);
+	pair_answer_as(&p, &o);
 	pair_ask(&p, &visitor);
 	script_get(&visitor, "GET");
 	pair_run(&p);

@@ -112,9 +112,7 @@ static void end_behind_a_head_that_waits(void)
 	struct h2_pair p;
 
 	pair_init(&p, origins, 2);
-	h2_free(&p.answer.h2, ADIT_ERR_LINK_LOST);
-	free(p.answer.seen);
-	pair_end_init(&p.answer, &p, &answer);
+	pair_answer_as(&p, &answer);
 	for (int i = 0; i < 2; i++)
 		pair_ask(&p, &visitors[i]);
 	pair_run(&p);
@@ -157,26 +155,32 @@ static void slow_reader(void)
 	pair_over(&p);
 }
 
+/* The origin has had enough, and answers with `size` bytes, before the visitor has sent all of its own. */
+static void answer_early(struct h2_pair *p, struct half_script *visitor, struct half_script *origin, size_t size)
+{
+	pair_init(p, origin, 1);
+	pair_ask(p, visitor);
+	script_post(visitor, HEAD_LENGTH_UNKNOWN);
+	script_send(visitor, 1000000);
+	pair_run(p);
+	script_respond(origin, 413, HEAD_LENGTH_UNKNOWN, false, "");
+	script_send(origin, size);
+	half_end(&origin->half, NULL);
+	half_abort(&origin->half, ADIT_ERR_ENOUGH);
+	pair_run(p);
+	while (visitor->sent < 1000000) {
+		CU_ASSERT_FATAL(script_send(visitor, 1000000 - visitor->sent) > 0);
+		pair_run(p);
+	}
+}
+
 /* An early response larger than the visitor takes before it has sent all of its own. */
 static void early_response_to_who_reads_last(void)
 {
 	struct half_script visitor, origin;
 	struct h2_pair p;
 
-	pair_init(&p, &origin, 1);
-	pair_ask(&p, &visitor);
-	script_post(&visitor, HEAD_LENGTH_UNKNOWN);
-	script_send(&visitor, 1000000);
-	pair_run(&p);
-	script_respond(&origin, 413, HEAD_LENGTH_UNKNOWN, false, "");
-	script_send(&origin, 60000);
-	half_end(&origin.half, NULL);
-	half_abort(&origin.half, ADIT_ERR_ENOUGH);
-	pair_run(&p);
-	while (visitor.sent < 1000000) {
-		CU_ASSERT_FATAL(script_send(&visitor, 1000000 - visitor.sent) > 0);
-		pair_run(&p);
-	}
+	answer_early(&p, &visitor, &origin, 60000);
 	half_end(&visitor.half, NULL);
 	script_grant(&visitor, 100000);
 	pair_run(&p);
@@ -191,20 +195,7 @@ static void early_response_larger_than_the_window(void)
 	struct half_script visitor, origin;
 	struct h2_pair p;
 
-	pair_init(&p, &origin, 1);
-	pair_ask(&p, &visitor);
-	script_post(&visitor, HEAD_LENGTH_UNKNOWN);
-	script_send(&visitor, 1000000);
-	pair_run(&p);
-	script_respond(&origin, 413, HEAD_LENGTH_UNKNOWN, false, "");
-	script_send(&origin, 120000);
-	half_end(&origin.half, NULL);
-	half_abort(&origin.half, ADIT_ERR_ENOUGH);
-	pair_run(&p);
-	while (visitor.sent < 1000000) {
-		CU_ASSERT_FATAL(script_send(&visitor, 1000000 - visitor.sent) > 0);
-		pair_run(&p);
-	}
+	answer_early(&p, &visitor, &origin, 120000);
 	script_grant(&visitor, 1000000);
 	pair_run(&p);
 	CU_ASSERT_STRING_EQUAL(visitor.text, "413|body|end|abort ENOUGH|");

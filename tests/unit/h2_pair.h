@@ -97,6 +97,14 @@ static inline void pair_init(struct h2_pair *p, struct half_script *scripts, uns
 	pair_end_init(&p->answer, p, &answer);
 }
 
+/** Another end answers: by these options. Before anything is said. */
+static inline void pair_answer_as(struct h2_pair *p, const struct h2_options *o)
+{
+	h2_free(&p->answer.h2, 0);
+	free(p->answer.seen);
+	pair_end_init(&p->answer, p, o);
+}
+
 static inline void pair_watch(struct h2_end *e, const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -3,23 +3,12 @@
 #include "origin/origin.h"
 
 #include "bad_heads.h"
+#include "dial_script.h"
 #include "pipe_script.h"
 
 #define PIPES 4
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 #define POISON "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"
-
-struct dial {
-	struct world *world;
-	dial_fn *done;
-	void *arg;
-	struct task arrive, free;
-};
-
-/** Dialling knows nothing else of the test. */
-struct resolver {
-	struct world *world;
-};
 
 struct world {
 	struct loop *loop;
@@ -32,47 +21,14 @@ struct world {
 
 /* ---- dialling */
 
-static void dial_release(void *arg)
+static struct stream *dialled(void *arg, int *err)
 {
-	free(arg);
-}
+	struct world *w = arg;
 
-static void dial_arrive(void *arg)
-{
-	struct dial *d = arg;
-	struct world *w = d->world;
-
+	(void)err;
 	CU_ASSERT_FATAL(w->count < PIPES);
 	w->pipes[w->count] = pipe_new(w->loop, 1 << 20);
-	task_post_free(w->loop, &d->free);
-	d->done(d->arg, &w->pipes[w->count++]->end[0].base, 0, "");
-}
-
-struct dial *dial_start(struct loop *l, struct resolver *r, const struct dial_options *o, dial_fn *done, void *arg)
-{
-	struct dial *d = calloc(1, sizeof(*d));
-
-	(void)o;
-	if (!d)
-		abort();
-	d->world = r->world;
-	d->done = done;
-	d->arg = arg;
-	d->arrive = (struct task){.run = dial_arrive, .arg = d};
-	d->free = (struct task){.run = dial_release, .arg = d};
-	task_post_next(l, &d->arrive);
-	return d;
-}
-
-void dial_cancel(struct dial **dp)
-{
-	struct dial *d = *dp;
-
-	*dp = NULL;
-	if (!d)
-		return;
-	task_cancel(d->world->loop, &d->arrive);
-	task_post_free(d->world->loop, &d->free);
+	return &w->pipes[w->count++]->end[0].base;
 }
 
 /* ---- the world */
@@ -97,7 +53,7 @@ static void begin(struct world *w)
 	struct origin_options o = {.protocol = ORIGIN_H1, .host = "a.example", .port = 80, .resolver = &w->resolver};
 
 	w->loop = loop_new();
-	w->resolver.world = w;
+	w->resolver = (struct resolver){dialled, w};
 	w->origin = origin_new(w->loop, &o);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w->origin);
 }

@@ -2,6 +2,7 @@
  * dialling is not real: it gives a pipe, or an error. */
 #include "origin/origin.h"
 
+#include "dial_script.h"
 #include "h2/pump.h"
 #include "half_script.h"
 #include "pipe_script.h"
@@ -22,18 +23,6 @@ struct far {
 	struct budget budget;
 	unsigned requests;
 	bool gone;
-};
-
-struct dial {
-	struct world *world;
-	dial_fn *done;
-	void *arg;
-	struct task arrive, free;
-};
-
-/** Dialling knows nothing else of the test. */
-struct resolver {
-	struct world *world;
 };
 
 struct world {
@@ -120,47 +109,12 @@ static struct stream *far_begin(struct world *w)
 	return &f->pipe->end[0].base;
 }
 
-/* ---- dialling */
-
-static void dial_release(void *arg)
+static struct stream *dialled(void *arg, int *err)
 {
-	free(arg);
-}
+	struct world *w = arg;
 
-static void dial_arrive(void *arg)
-{
-	struct dial *d = arg;
-	int err = d->world->dial_err;
-
-	task_post_free(d->world->loop, &d->free);
-	d->done(d->arg, err ? NULL : far_begin(d->world), err, err ? "the detail" : "");
-}
-
-struct dial *dial_start(struct loop *l, struct resolver *r, const struct dial_options *o, dial_fn *done, void *arg)
-{
-	struct dial *d = calloc(1, sizeof(*d));
-
-	(void)o;
-	if (!d)
-		abort();
-	d->world = r->world;
-	d->done = done;
-	d->arg = arg;
-	d->arrive = (struct task){.run = dial_arrive, .arg = d};
-	d->free = (struct task){.run = dial_release, .arg = d};
-	task_post_next(l, &d->arrive);
-	return d;
-}
-
-void dial_cancel(struct dial **dp)
-{
-	struct dial *d = *dp;
-
-	*dp = NULL;
-	if (!d)
-		return;
-	task_cancel(d->world->loop, &d->arrive);
-	task_post_free(d->world->loop, &d->free);
+	*err = w->dial_err;
+	return *err ? NULL : far_begin(w);
 }
 
 /* ---- the world */
@@ -188,7 +142,7 @@ static void begin(struct world *w)
 	struct origin_options o = {.protocol = ORIGIN_H2, .host = "a.example", .port = 80, .resolver = &w->resolver};
 
 	w->loop = loop_new();
-	w->resolver.world = w;
+	w->resolver = (struct resolver){dialled, w};
 	w->origin = origin_new(w->loop, &o);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(w->origin);
 }

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "half_script.h"
+#include "read_script.h"
 
 #define LINK "00112233445566778899aabbccddeeff"
 
@@ -22,15 +23,9 @@ static const uint8_t token[SHA256_LEN] = {1}, other_token[SHA256_LEN] = {2};
 static void on_readable(void *owner)
 {
 	struct side *x = owner;
-	uint8_t block[4096];
-	ssize_t n;
 
-	while (!x->idle && !x->end && (n = stream_read(x->s, block, sizeof(block))) != ADIT_ERR_AGAIN) {
-		if (n < 0)
-			x->end = (int)n;
-		else
-			CU_ASSERT_EQUAL(buf_add(&x->got, block, (size_t)n), 0);
-	}
+	if (!x->idle && !x->end)
+		x->end = read_everything(x->s, &x->got, 4096);
 }
 
 static void on_writable(void *owner)

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "carrier/carrier.h"
+#include "read_script.h"
 #include "unit.h"
 
 #define LINK "00112233445566778899aabbccddeeff"
@@ -91,15 +92,9 @@ static const struct stream_ops wire_ops = {
 static void on_readable(void *owner)
 {
 	struct side *x = owner;
-	uint8_t block[256];
-	ssize_t n;
 
-	while (!x->end && (n = stream_read(x->s, block, sizeof(block))) != ADIT_ERR_AGAIN) {
-		if (n < 0)
-			x->end = (int)n;
-		else
-			CU_ASSERT_EQUAL(buf_add(&x->got, block, (size_t)n), 0);
-	}
+	if (!x->end)
+		x->end = read_everything(x->s, &x->got, 256);
 }
 
 static void on_writable(void *owner)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "read_script.h"
 #include "unit.h"
 
 struct side {
@@ -39,16 +40,10 @@ static void on_destroy(struct poll_pipe *p)
 static void on_readable(void *owner)
 {
 	struct side *x = owner;
-	uint8_t block[4096];
-	ssize_t n;
 
 	x->readables++;
-	while (!x->end && (n = stream_read(x->s, block, sizeof(block))) != ADIT_ERR_AGAIN) {
-		if (n < 0)
-			x->end = (int)n;
-		else
-			CU_ASSERT_EQUAL(buf_add(&x->got, block, (size_t)n), 0);
-	}
+	if (!x->end)
+		x->end = read_everything(x->s, &x->got, 4096);
 }
 
 static void on_writable(void *owner)

@@ -4,6 +4,7 @@
 #ifndef ADIT_TESTS_WAY_ENDS_H
 #define ADIT_TESTS_WAY_ENDS_H
 
+#include "dial_script.h"
 #include "edge/edge_h1.h"
 #include "edge/edge_h2.h"
 #include "h2/pump.h"
@@ -46,17 +47,6 @@ struct way_end {
 	struct h2_pump pump;
 	struct budget budget;
 	bool gone;
-};
-
-struct dial {
-	struct way *way;
-	dial_fn *done;
-	void *arg;
-	struct task arrive, free;
-};
-
-struct resolver {
-	struct way *way;
 };
 
 struct way {

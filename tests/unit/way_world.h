@@ -78,55 +78,25 @@ static inline void way_h2_closed(void *owner, struct edge_h2 *c)
 
 /* ---- dialling */
 
-static inline void dial_release(void *arg)
+static inline struct stream *way_dialled(void *arg, int *err)
 {
-	free(arg);
-}
-
-static inline void dial_arrive(void *arg)
-{
-	struct dial *d = arg;
-	struct way *w = d->way;
+	struct way *w = arg;
+	struct way_end *e = &w->servers[w->server_count];
 	struct pipe *p;
 
+	(void)err;
 	SCRIPT_UNFAILING(true);
 	p = way_pipe(w);
 	CU_ASSERT_FATAL(w->server_count < WAY_DIALS);
-	w->servers[w->server_count].way = w;
-	w->servers[w->server_count].stream = &p->end[1].base;
-	if (w->h2)
-		way_end_h2(&w->servers[w->server_count], H2_ANSWERING);
-	else
-		way_end_h1(&w->servers[w->server_count], H1_REQUEST);
 	w->server_count++;
+	e->way = w;
+	e->stream = &p->end[1].base;
+	if (w->h2)
+		way_end_h2(e, H2_ANSWERING);
+	else
+		way_end_h1(e, H1_REQUEST);
 	SCRIPT_UNFAILING(false);
-	task_post_free(w->loop, &d->free);
-	d->done(d->arg, &p->end[0].base, 0, "");
-}
-
-struct dial *dial_start(struct loop *l, struct resolver *r, const struct dial_options *o, dial_fn *done, void *arg)
-{
-	struct dial *d = calloc(1, sizeof(*d));
-
-	(void)o;
-	if (!d)
-		abort();
-	d->way = r->way;
-	d->done = done;
-	d->arg = arg;
-	d->arrive = (struct task){.run = dial_arrive, .arg = d};
-	d->free = (struct task){.run = dial_release, .arg = d};
-	task_post_next(l, &d->arrive);
-	return d;
-}
-
-void dial_cancel(struct dial **d)
-{
-	if (!*d)
-		return;
-	task_cancel((*d)->way->loop, &(*d)->arrive);
-	task_post_free((*d)->way->loop, &(*d)->free);
-	*d = NULL;
+	return &p->end[0].base;
 }
 
 /* ---- life */
@@ -142,7 +112,7 @@ static inline struct way *way_new(bool h2, uint32_t whim, size_t room)
 	w->h2 = h2;
 	w->whim = whim;
 	w->room = room;
-	w->resolver.way = w;
+	w->resolver = (struct resolver){way_dialled, w};
 	w->budget = (struct budget){.limit = 16 * BUDGET_TUNNEL};
 	for (unsigned i = 0; i < WAY_TALKS; i++) {
 		script_init(&w->asks[i]);

@@ -88,7 +88,8 @@ def picture(context, name, told, visits, title):
 	drawing.points("requests", timeline.visits(told, visits))
 	for at, words in told.marks:
 		drawing.mark(at, words)
-	return context.svg(name, drawing, "From WebSocket to poll and back; requests go on all the while")
+	return context.svg(name, drawing,
+		"By time: the link's state, its carrier, the attempts, and each request; the table has the figures")
 
 
 def story(context, name, title, taken, excerpts):

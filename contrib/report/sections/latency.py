@@ -1,6 +1,7 @@
 """Round trips of small requests: the polling tunnel, and adit over each carrier."""
 
 import contextlib
+import math
 
 import compared
 import load
@@ -23,7 +24,7 @@ CURVE_POINTS = 150
 
 def percentile(values, share):
 	"""Of sorted values, the nearest rank."""
-	return values[min(len(values) - 1, int(share * len(values)))]
+	return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def who(n):
@@ -87,7 +88,7 @@ def judge_added(context, n, base, direct):
 	context.summary(f"Added by `direct` to the origin's own time, {who(n)}: p50 / p99", "–",
 		f"{milliseconds(p50)} / {milliseconds(p99)}", p50 < ADDED_MS)
 	return (f"- {who(n)}, `direct` adds less than {ADDED_MS} ms, by the medians: {verdict(p50 < ADDED_MS)}, "
-		f"{milliseconds(p50)}; at p99 it is {milliseconds(p99)}.")
+		f"{milliseconds(p50)}; their p99 differ by {milliseconds(p99)}.")
 
 
 def judge(context, sorted_):

@@ -58,7 +58,7 @@ def tried(context, what, go):
 
 
 def crowd(context, label, n, port, host):
-	"""[(label, visitors, together, result of visitor.py)]"""
+	"""[(label, visitors, together, result of visitor.py; without `seconds` where it had none)]"""
 	found = []
 	for together in (True, False):
 		if not together and context.quick and label == compared.OLD.label:
@@ -66,10 +66,10 @@ def crowd(context, label, n, port, host):
 		each, what = 1 if together else EACH, f"{label}, {n} visitors {'at once' if together else 'in turn'}"
 		r = tried(context, what, lambda: visitors.one(CROWD_SECONDS, "crowd", port, host, n, each, int(together),
 			CROWD_BODY))
-		if r:
-			found.append((label, n, together, r))
-			for reason in sorted(set(r["wrong"])):
-				context.fault(f"{what}: {r['wrong'].count(reason)} times {reason}")
+		r = r or {"seconds": None, "times": [], "wrong": []}
+		found.append((label, n, together, r))
+		for reason in sorted(set(r["wrong"])):
+			context.fault(f"{what}: {r['wrong'].count(reason)} times {reason}")
 	return found
 
 
@@ -85,6 +85,10 @@ def bodies(context, label, size, direction, port, host):
 	return found
 
 
+def crowds(context):
+	return CROWDS[:QUICK_CROWDS] if context.quick else CROWDS
+
+
 def sizes(context, label):
 	old = label == compared.OLD.label
 	most = (0 if old else QUICK_MOST_MB) if context.quick else OLD_MOST_MB if old else max(SIZES)
@@ -98,7 +102,7 @@ def measure(context):
 			with context.way(way.kind) as subject:
 				port = own_port if way is compared.NONE else subject.port
 				where = (port, subjects.host_of(NAME))
-				for n in CROWDS[:QUICK_CROWDS] if context.quick else CROWDS:
+				for n in crowds(context):
 					crowd_results += context.quietly(lambda: crowd(context, way.label, n, *where))
 				for size in sizes(context, way.label):
 					for direction in ("down", "up"):
@@ -112,21 +116,26 @@ def at(times, share):
 	return times[min(len(times) - 1, int(share * len(times)))] / 1e6
 
 
+def all_right(r):
+	return r["seconds"] is not None and not r["wrong"]
+
+
 def crowd_part(context, found):
 	"""(table, picture, link)"""
 	rows, raw = [], []
 	for label, n, together, r in found:
-		times, wanted = sorted(r["times"]), n * (1 if together else EACH)
+		times, wanted, whole = sorted(r["times"]), n * (1 if together else EACH), all_right(r)
 		name = "at once" if together else f"{EACH} each, in turn"
 		rows.append([label, n, name, f"{len(times)} of {wanted}",
 			*(milliseconds(at(times, share)) if times else "–" for share in (0.5, 0.99)),
-			milliseconds(1000 * r["seconds"]), f"{len(times) / r['seconds']:.0f}"])
-		raw.append([label, n, name, wanted, len(times), f"{1000 * r['seconds']:.3f}",
+			milliseconds(1000 * r["seconds"]) if whole else "–", f"{len(times) / r['seconds']:.0f}" if whole else "–"])
+		raw.append([label, n, name, wanted, len(times), f"{1000 * r['seconds']:.3f}" if whole else "",
 			*(f"{at(times, share / 100):.3f}" if times else "" for share in SHARES)])
-	done = {(label, n): 1000 * r["seconds"] for label, n, together, r in found if together}
-	values = [[done.get((way.label, n)) for n in CROWDS] for way in compared.ALL]
+	done = {(label, n): 1000 * r["seconds"] for label, n, together, r in found
+		if together and all_right(r)}
+	values = [[done.get((way.label, n)) for n in crowds(context)] for way in compared.ALL]
 	chart = svg.Bars("Until all of so many visitors at once had their answers", "ms (logarithmic)",
-		[way.label for way in compared.ALL], [f"{n} visitors" for n in CROWDS], values, log=True)
+		[way.label for way in compared.ALL], [f"{n} visitors" for n in crowds(context)], values, log=True)
 	summarize_crowds(context, found)
 	return (table(["way", "visitors", "requests", "right answers", "p50", "p99", "all done", "requests/s"], rows,
 		words=3),
@@ -136,16 +145,18 @@ def crowd_part(context, found):
 
 
 def summarize_crowds(context, found):
-	"""The largest crowd, at once: who got the right answer, and when all had theirs."""
-	most = max(n for _, n, _, _ in found)
-	told, met = {}, True
-	for label, n, together, r in found:
-		if n == most and together:
-			told[label] = f"{len(r['times'])} of {n}, {milliseconds(1000 * r['seconds'])}"
-			met = met and len(r["times"]) == n
-	new = [f"{way.label} {told.get(way.label, '–')}" for way in compared.ADITS]
-	context.summary(f"{most} visitors at once: right answers, until all had theirs",
-		told.get(compared.OLD.label, "–"), "; ".join(new), met)
+	"""The largest crowd that was asked for, at once: who got the right answer, and when all had theirs."""
+	most = max(crowds(context))
+	largest = {label: r for label, n, together, r in found if n == most and together}
+
+	def told(way):
+		r = largest.get(way.label)
+		if not r:
+			return "–"
+		return f"{len(r['times'])} of {most}, {milliseconds(1000 * r['seconds']) if all_right(r) else 'not all'}"
+	met = all(way.label in largest and len(largest[way.label]["times"]) == most for way in compared.ALL)
+	context.summary(f"{most} visitors at once: right answers, until all had theirs", told(compared.OLD),
+		"; ".join(f"{way.label} {told(way)}" for way in compared.ADITS), met)
 
 
 def body_part(context, found):
@@ -160,12 +171,12 @@ def body_part(context, found):
 		both = [rates.get((label, size, direction), []) for direction in ("down", "up")]
 		rows.append([label, SIZES[size], *(svg.number(statistics.median(v)) if v else "–" for v in both),
 			f"{sum(map(len, both))} of {tries[label, size]}"])
-	pictures = []
+	pictures, moved = [], [size for size in SIZES if size in {size for _, size in tries}]
 	for direction, words in (("down", "to the visitor"), ("up", "to the origin")):
 		medians = {(label, size): statistics.median(v) for (label, size, way), v in rates.items() if way == direction}
-		values = [[medians.get((way.label, size)) for size in SIZES] for way in compared.ALL]
+		values = [[medians.get((way.label, size)) for size in moved] for way in compared.ALL]
 		chart = svg.Bars(f"One body {words}", "MB/s (logarithmic)", [way.label for way in compared.ALL],
-			list(SIZES.values()), values, log=True)
+			[SIZES[size] for size in moved], values, log=True)
 		pictures.append(context.svg(f"load-{direction}", chart,
 			f"Rate of one body {words}, by way; the table has the figures"))
 	summarize_bodies(context, rates, all(seconds for *_, seconds, _ in found))
@@ -190,6 +201,12 @@ def listed(values):
 	return f"{', '.join(most)} and {last}"
 
 
+def how_often(context):
+	if context.quick:
+		return "once"
+	return f"median of {listed(TIMES.values())} times for {listed(SIZES.values())}, of the old tunnel once"
+
+
 def old_words(found):
 	"""How long the old tunnel would need for what it is not asked for."""
 	rates = [size / seconds for label, size, direction, _, seconds, _ in found
@@ -212,7 +229,8 @@ def run(context):
 
 Each visitor has a connection and posts {CROWD_BODY} random bytes that nobody else posts; the answer must be those
 bytes. *At once*: the origin answers nobody before the requests of all are there, so all are under way at the same
-time. *In turn*: each visitor asks {EACH} times, one after another. All visitors are one Python program, and the
+time, and that is done once: what the old tunnel needs depends on when its next poll comes, up to 500 ms later.
+*In turn*: each visitor asks {EACH} times, one after another. All visitors are one Python program, and the
 origin is another: what those cost by themselves is in the first rows.
 
 {crowd_table}
@@ -222,7 +240,7 @@ Raw: {crowd_link}.
 
 ### Large bodies
 
-One visitor, one body on a new connection; median of {listed(TIMES.values())} times for {listed(SIZES.values())}.
+One visitor, one body on a new connection; {how_often(context)}.
 The bytes look random and are made on the way. Sender and receiver compare SHA-256, and the time includes the
 receiver's hashing. {old_words(body_results)}
 

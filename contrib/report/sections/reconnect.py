@@ -105,8 +105,8 @@ def killed(context, folder, excerpts):
 	if late:
 		context.fault(f"{len(late)} requests failed after aditd was back")
 	drawn = picture(context, "reconnect-killed", "aditd killed and started again", taken, -300, up - taken.zero + 400,
-		"The link is detached while aditd is away, adit tries with growing waits, and requests are answered soon after it "
-		"is back")
+		"By time: the link's state, the attempts with the waits between them, the download, and each request: when it "
+		"came, how long it took, whether it failed")
 	return f"""\
 ### The server is killed
 
@@ -119,6 +119,8 @@ is well again, and that nobody has to do anything for it.
 	("waits between attempts while nobody listened", ", ".join(str(w) for w in waits) + " ms"),
 	("requests under way in the killed process, cut", taken.count("cut")),
 	("requests while nobody listened, refused by the system", taken.count("refused")),
+	("others that were not answered as they should be, until it listened", taken.count() - len(late)
+		- sum(row[2] in ("cut", "refused") and row not in late for row in taken.rows)),
 	("requests from then on that failed", len(late)),
 	("the longest wait of a request that came before `adit` was back", milliseconds(taken.slowest())),
 	("the download", "whole" if taken.download.whole else "cut: its visitor sees that it is not complete"),
@@ -156,8 +158,7 @@ def reset(context, folder, excerpts):
 	context.summary("Connection cut in the middle of a download: nothing is lost", "–",
 		f"a pause of {milliseconds(taken.download.longest_ms)}", good)
 	drawn = picture(context, "reconnect-cut", "The connection is reset in the middle of a download", taken, -60, 260,
-		"The link is detached for some ten milliseconds; the download pauses for as long, requests that come then take as "
-		"long, none fails")
+		"By time: the link's state, the attempts, the download with its pause, and each request; the table has the figures")
 	return f"""\
 ### The connection is cut
 
@@ -178,7 +179,7 @@ def hole(context, folder, excerpts):
 	context.summary("Connection silent (a black hole) during a download: nothing is lost", "–",
 		f"a pause of {milliseconds(taken.download.longest_ms)}", good and taken.download.longest_ms < NOTICED_MS)
 	drawn = picture(context, "reconnect-hole", "The connection goes silent during a download", taken, -400, 3000,
-		"Nothing passes for about two seconds, then adit dials beside the silent connection and moves there",
+		"By time: the link's state, what each end hears, the attempts, the download with its pause, and each request",
 		silent=("adit", "aditd"))
 	return f"""\
 ### The connection goes silent
@@ -190,7 +191,7 @@ pulled. No error tells of it, so the heartbeat has to. New connections get throu
 {drawn}
 
 {excerpts.of(told, taken.zero - 5, resumed["at_ms"] + 20)}
-The time until then is max(2 s, 4 round trips) from when something was last heard. 
+The time until then is max(2 s, 4 round trips) from when something was last heard.
 {raw(context, "reconnect-hole", told, taken.rows)}"""
 
 
@@ -202,7 +203,7 @@ RELOADS = (
 
 
 def reloaded(context, folder, excerpts):
-	rows, good = [], True
+	rows, files, good = [], [], True
 	for name, words, title, way, straight in RELOADS[2 if context.quick else 0:]:
 		taken = take(folder / name, reload(words), way=way, straight=straight)
 		told, good = taken.told, whole(context, taken) and good
@@ -216,18 +217,18 @@ def reloaded(context, folder, excerpts):
 			became = "moved to a new connection before the old one ended"
 		rows.append((title, carrier, became, f"{taken.count()} of {len(taken.rows)}",
 			milliseconds(taken.download.longest_ms), milliseconds(taken.slowest())))
-		files = raw(context, f"reconnect-reload-{name}", told, taken.rows)
+		files.append(f"- {title}. {raw(context, f'reconnect-reload-{name}', told, taken.rows)}")
 	# the last one is told in full: there the ingress cuts the tunnel
 	context.summary("Ingress reloaded during a download: nothing is lost", "–",
 		f"{sum(int(row[3].split()[0]) for row in rows)} requests failed", good)
 	cut_at = taken.told.first("detached", after=taken.zero)["at_ms"]
 	drawn = picture(context, "reconnect-reload", "nginx, reloaded, cuts its old workers after a second", taken,
-		-300, 2000, "A second after the reload the ingress cuts the carrier; adit is back at once over the new worker")
+		-300, 2000, "By time: the link's state, its carrier, the attempts, the download with its pauses, and each request")
 	return f"""\
 ### The ingress is reloaded
 
 `nginx -s reload`, and HAProxy's reload, while the download and the requests run. Both keep the old process for the
-connections that it has; in the third row nginx is told to cut them after a second. (There visitors come straight to
+connections that it has; in the last row nginx is told to cut them after a second. (There visitors come straight to
 `aditd`: those of the old worker would be cut as well, by nginx.)
 
 {table(("ingress", "carrier", "the tunnel's connection", "requests failed", "longest pause of the download",
@@ -235,7 +236,7 @@ connections that it has; in the third row nginx is told to cut them after a seco
 {drawn}
 
 {excerpts.of(taken.told, cut_at - 5, cut_at + 400)}
-{files}"""
+{"".join(files)}"""
 
 
 def run(context):

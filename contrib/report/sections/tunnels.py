@@ -46,7 +46,7 @@ LINES = (
 	("idle", "rss_client_mb", "RSS MB, client", 1, 1),
 	("idle-tunnels", "each_server_kb", "each idle tunnel more: server's RSS KB", 0, 1),
 	("restart", "back_ms", "server killed, started 0.5 s later: back after, ms", 0, 1),
-	("cut", "whole", "cut in mid-download: arrived whole (1), or not (0)", 0, 1),
+	("cut", "whole", "cut in mid-download: came in its whole length (1), or not (0)", 0, 1),
 	("hole", "back_ms", "black hole: back after, ms", 0, 1),
 )
 # (row, metrics, what, unit, factor, bound, is it a floor): each of the metrics has to keep it.
@@ -56,7 +56,6 @@ GOALS = (
 	("stalled", ("peak_server_mb", "peak_client_mb"), "100 stalled readers: peak RSS of server / client", "MiB",
 		1e6 / 2**20, 32, False),
 	("restart", ("back_ms",), "Server killed and started again: back after", "ms", 1, 150, False),
-	("cut", ("whole",), "Cut in mid-download: arrived whole", "", 1, 1, True),
 	("hole", ("back_ms",), "Black hole in use: back after", "ms", 1, 4000, False),
 )
 
@@ -88,36 +87,97 @@ def measure(context, args):
 	return run.results
 
 
-def cell(values, base, decimals, factor):
-	if not values:
-		return "–"
-	text = f"{statistics.median(values.values()) * factor:.{decimals}f}"
-	ratios = [values[r] / base[r] for r in values if base and base.get(r)]
-	return text + (f" ×{statistics.median(ratios):.2f}" if ratios else "")
+class Seen:
+	"""What a row found of one subject: `values` by round, and rounds in which it found none."""
+
+	def __init__(self, results, row, subject, metric):
+		self.values = results.values(row, subject, metric)
+		self.failed = sum(e["subject"] == subject and e["row"] in (row, "") and e["status"] == "failed"
+			for e in results.entries)
+		self.not_back = results.values(row, subject, "not_back_s") if metric == "back_ms" else {}
+
+	def lacking(self):
+		"""In words; empty when every round has a value, or the row makes no sense for it."""
+		rounds = len(self.values) + self.failed + len(self.not_back)
+		parts = [f"not within {max(self.not_back.values()):g} s"] if self.not_back else []
+		parts += ["failed"] if self.failed else []
+		missed = rounds - len(self.values)
+		return " or ".join(parts) + (f" in {missed} of {rounds} rounds" if parts and rounds > 1 else "")
+
+
+def cell(seen, base, decimals, factor):
+	if not seen.values:
+		return seen.lacking() or "–"
+	text = f"{statistics.median(seen.values.values()) * factor:.{decimals}f}"
+	ratios = [seen.values[r] / base[r] for r in seen.values if base and base.get(r)]
+	text += f" ×{statistics.median(ratios):.2f}" if ratios else ""
+	return f"{text} ({seen.lacking()})" if seen.lacking() else text
 
 
 def overview(results, measured):
 	lines = []
 	for row, metric, label, decimals, factor in LINES:
-		by_subject = {s: results.values(row, s, metric) for s in measured}
-		if any(by_subject.values()):
-			base = None if metric in report.NOT_COMPARED else by_subject.get(BASE)
-			lines.append([label] + [cell(v, base if s != BASE else None, decimals, factor) for s, v in by_subject.items()])
+		seen = {s: Seen(results, row, s, metric) for s in measured}
+		if any(one.values or one.not_back for one in seen.values()):
+			base = seen[BASE].values if BASE in seen and metric not in report.NOT_COMPARED else None
+			lines.append([label] + [cell(one, base if s != BASE else None, decimals, factor) for s, one in seen.items()])
 	return table(["", *measured], lines)
 
 
-def goals(context, results):
+def reached(seen, factor, unit, bound, floor):
+	"""(does each of them keep the bound, in words); a round without a value keeps none."""
+	if not all(one.values for one in seen):
+		return False, next(one.lacking() for one in seen if not one.values) or "no figure"
+	medians = [statistics.median(one.values.values()) * factor for one in seen]
+	lacking = next((one.lacking() for one in seen if one.lacking()), "")
+	met = all(m >= bound if floor else m <= bound for m in medians) and not lacking
+	return met, " / ".join(f"{m:.3g}" for m in medians) + f" {unit}" + (f" ({lacking})" if lacking else "")
+
+
+def left_out(context, results, row, question):
+	"""Was the row skipped for adit? Then the summary has the reason."""
+	reason = next((e["reason"] for e in results.entries
+		if e["subject"] == "adit" and e["row"] in (row, "") and e["status"] == "skipped"), None)
+	if reason:
+		context.summary(question, "–", f"skipped: {reason}", None)
+	return reason
+
+
+def goals(context, results, rows_):
+	"""A line of the summary for each row that was asked for, also where adit has no figure."""
 	for row, metrics, what, unit, factor, bound, floor in GOALS:
-		found = [results.values(row, "adit", m) for m in metrics]
-		if not all(found):
+		if row not in rows_:
 			continue
-		medians = [statistics.median(v.values()) * factor for v in found]
-		met = all(m >= bound if floor else m <= bound for m in medians)
-		told = f"{' / '.join(f'{m:.3g}' for m in medians)} {unit}".strip()
-		base = [results.values(row, BASE, m) for m in metrics]
-		if all(base):
-			told += f" (two nghttpx: {' / '.join(f'{statistics.median(v.values()) * factor:.3g}' for v in base)})"
-		context.summary(f"{what}; {'at least' if floor else 'at most'} {bound:g}", "–", told, met)
+		question = f"{what}; {'at least' if floor else 'at most'} {bound:g} {unit}"
+		if left_out(context, results, row, question):
+			continue
+		met, told = reached([Seen(results, row, "adit", m) for m in metrics], factor, unit, bound, floor)
+		base = [Seen(results, row, BASE, m) for m in metrics]
+		if all(one.values for one in base):
+			told += f" (two nghttpx: {reached(base, factor, unit, bound, floor)[1]})"
+		context.summary(question, "–", told, met)
+
+
+def arrivals(context, results, rows_):
+	"""The download that is cut: every round of it has to arrive."""
+	question = "Cut in mid-download: arrived in its whole length"
+	if "cut" not in rows_ or left_out(context, results, "cut", question):
+		return
+
+	def told(subject):
+		whole = Seen(results, "cut", subject, "whole")
+		return f"{sum(v for v in whole.values.values()):.0f} of {len(whole.values) + whole.failed}"
+	mine, base = told("adit"), told(BASE)
+	good, rounds = mine.split(" of ")
+	context.summary(question, "–",
+		mine + ("" if base.endswith(" 0") else f" (two nghttpx: {base})"), good == rounds != "0")
+
+
+def own_faults(context, results):
+	"""Where adit, or the origin itself, failed; others are only told of."""
+	for (row, subject, reason), rounds in results.remarks("failed").items():
+		if subject in ("adit", "direct"):
+			context.fault(f"{subject}, {row or 'start'} (round {', '.join(map(str, rounds))}): {reason}")
 
 
 def remarks(results, status):
@@ -127,10 +187,8 @@ def remarks(results, status):
 
 
 def raw(context, results):
-	"""Every measurement, also those that were made again."""
-	return context.csv("tunnels", ("round", "row", "subject", "status", "metric", "value", "foreign_cpu", "reason"),
-		[(e["round"], e["row"], e["subject"], e["status"], metric, value, e["foreign_cpu"], "")
-			for e in results.entries for metric, value in e["figures"].items()])
+	"""Every measurement, also those that were made again, and what was skipped or failed."""
+	return context.csv("tunnels", report.RAW_HEAD, report.raw_rows(results))
 
 
 def run(context):
@@ -142,7 +200,9 @@ def run(context):
 	spread = "\n".join(line for row in args.only
 		for line in report.row_table(results, row, rows.ROWS[row][1], measured, base))
 	context.write("tunnels-rows.md", f"# adit beside other tunnels: every row, with its spread\n\n{spread}")
-	goals(context, results)
+	goals(context, results, args.only)
+	arrivals(context, results, args.only)
+	own_faults(context, results)
 	versions = bench_run.versions(context.bench.tools, context.bench.peers)
 	ways = [f"- `{s}`: {bench_run.SUBJECTS[s].title}: {versions.get(PROGRAMS.get(s, s), 'version unknown')}"
 		for s in measured]
