@@ -269,7 +269,7 @@ static void on_published(void *owner, const struct wire_welcome *welcome, const 
 		tunnels_publish(w->tunnels, i, welcome->tunnels[i].name);
 		log_event(events_of(c), LOG_LEVEL_INFO, "published", KV_Z("name", welcome->tunnels[i].name),
 		          KV_Z("url", welcome->tunnels[i].url), KV_Z("origin", origin),
-		          KV_Z("carrier", carrier), KV_Z("why", why), KV_Z("server", welcome->agent));
+		          KV_Z("carrier", carrier), KV_SOME("why", why), KV_Z("server", welcome->agent));
 	}
 	if (c->next == w) {
 		c->next = NULL;
@@ -292,7 +292,7 @@ static void on_moved(void *owner, const char *carrier, const char *why, uint64_t
 	else
 		say(c, "moved to %s", carrier);
 	log_event(events_of(c), LOG_LEVEL_INFO, "moved", KV_Z("server", w->conf->server), KV_Z("carrier", carrier),
-	          KV_Z("why", why), KV_U64("away_ms", away_ms));
+	          KV_SOME("why", why), KV_U64("away_ms", away_ms));
 }
 
 static void on_down(void *owner, int err, const char *detail, uint32_t retry_ms)

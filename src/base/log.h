@@ -24,13 +24,15 @@ struct log;
 
 struct log_kv {
 	const char *key;
-	enum { LOG_KV_END, LOG_KV_STR, LOG_KV_U64, LOG_KV_I64, LOG_KV_HEX, LOG_KV_MS, LOG_KV_BOOL } type;
+	enum { LOG_KV_END, LOG_KV_NONE, LOG_KV_STR, LOG_KV_U64, LOG_KV_I64, LOG_KV_HEX, LOG_KV_MS, LOG_KV_BOOL } type;
 	struct str str;   /* LOG_KV_STR: text, escaped as needed; LOG_KV_HEX: bytes, written as hex */
 	uint64_t u64;     /* LOG_KV_U64; LOG_KV_I64 cast; LOG_KV_BOOL; LOG_KV_MS: microseconds, written as milliseconds "12.345" */
 };
 
 #define KV_STR(k, s) {.key = (k), .type = LOG_KV_STR, .str = (s)}
 #define KV_Z(k, z) {.key = (k), .type = LOG_KV_STR, .str = str_of(z)}
+/** A field that is left out when there is nothing to say. */
+#define KV_SOME(k, z) {.key = (k), .type = str_of(z).n ? LOG_KV_STR : LOG_KV_NONE, .str = str_of(z)}
 #define KV_U64(k, v) {.key = (k), .type = LOG_KV_U64, .u64 = (uint64_t)(v)}
 #define KV_I64(k, v) {.key = (k), .type = LOG_KV_I64, .u64 = (uint64_t)(int64_t)(v)}
 #define KV_HEX(k, p_, n_) {.key = (k), .type = LOG_KV_HEX, .str = {(const char *)(p_), (n_)}}

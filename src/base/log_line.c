@@ -234,6 +234,7 @@ static void put_value(struct log_line *o, const struct log_kv *kv)
 {
 	switch (kv->type) {
 	case LOG_KV_END:
+	case LOG_KV_NONE:
 		break;
 	case LOG_KV_STR:
 	case LOG_KV_HEX:
@@ -261,6 +262,8 @@ static void put_field(struct log_line *o, const struct log_kv *kv)
 {
 	size_t start = o->n;
 
+	if (kv->type == LOG_KV_NONE)
+		return;
 	put_z(o, o->json ? ",\"" : " ");
 	put_name(o, kv->key);
 	put_z(o, o->json ? "\":" : "=");

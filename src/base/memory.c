@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include <stdbool.h>
 #include <stdlib.h> /* defines __GLIBC__ */
 #include <string.h>
 #include <sys/resource.h>
@@ -25,15 +26,48 @@ void memory_tune(void)
 #endif
 }
 
+/* ---- RLIMIT_AS, which not every system has (OpenBSD): there nobody is limited by it */
+
+#ifdef RLIMIT_AS
+static bool get_limit(struct rlimit *r)
+{
+	return getrlimit(RLIMIT_AS, r) == 0 && r->rlim_cur != RLIM_INFINITY;
+}
+
+static bool set_limit(const struct rlimit *r)
+{
+	return setrlimit(RLIMIT_AS, r) == 0;
+}
+#else
+static bool get_limit(struct rlimit *r)
+{
+	*r = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+	return false;
+}
+
+static bool set_limit(const struct rlimit *r)
+{
+	(void)r;
+	return false;
+}
+#endif
+
+uint64_t memory_addresses(void)
+{
+	struct rlimit r;
+
+	return get_limit(&r) ? r.rlim_cur : UINT64_MAX;
+}
+
 void memory_keep_reserve(void)
 {
 	struct rlimit r;
 
-	if (getrlimit(RLIMIT_AS, &r) < 0 || r.rlim_cur == RLIM_INFINITY || r.rlim_cur <= MEMORY_RESERVE)
+	if (!get_limit(&r) || r.rlim_cur <= MEMORY_RESERVE)
 		return;
 	r.rlim_max = r.rlim_cur;
 	r.rlim_cur -= MEMORY_RESERVE;
-	setrlimit(RLIMIT_AS, &r);
+	set_limit(&r);
 }
 
 /* The limit is raised for this one call. What the heap grows by beyond it, and the old block, are everybody's. */
@@ -47,12 +81,12 @@ void *memory_from_reserve(void *p, long n)
 		return NULL;
 	}
 	got = realloc(p, (size_t)n);
-	if (got || getrlimit(RLIMIT_AS, &r) < 0 || r.rlim_cur == RLIM_INFINITY)
+	if (got || !get_limit(&r))
 		return got;
 	more = (struct rlimit){r.rlim_max, r.rlim_max};
-	if (setrlimit(RLIMIT_AS, &more) == 0) {
+	if (set_limit(&more)) {
 		got = realloc(p, (size_t)n);
-		setrlimit(RLIMIT_AS, &r);
+		set_limit(&r);
 	}
 	return got;
 }

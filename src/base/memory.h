@@ -6,6 +6,7 @@
 #define ADIT_BASE_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /** For a large array on the stack that is written before it is read: it is not cleared first, as everything else is
  *  (-ftrivial-auto-var-init). */
@@ -33,6 +34,8 @@ void memory_tune(void);
  * memory_keep_reserve has kept back from everybody else: so large that all of its tables fit.
  */
 void *memory_from_reserve(void *p, long n);
+/** RLIMIT_AS; UINT64_MAX where there is none. */
+uint64_t memory_addresses(void);
 /** Under RLIMIT_AS: makes the soft limit MEMORY_RESERVE less than what it was, and that the hard one. */
 void memory_keep_reserve(void);
 

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "config.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -166,8 +166,7 @@ struct memory_limit memory_limit_of_system(const char *root)
 {
 	struct memory_limit least = {.bytes = UINT64_MAX, .by = "nothing"};
 	struct memory_use use;
-	struct rlimit r;
-	uint64_t mapped = 0, own;
+	uint64_t mapped = 0, own, addresses = memory_addresses();
 
 	take_least(&least, (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), "RAM");
 	least.whole = true;
@@ -175,7 +174,7 @@ struct memory_limit memory_limit_of_system(const char *root)
 	memory_use_open(&use);
 	read_statm(use.fd, &mapped, &own);
 	memory_use_close(&use);
-	if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
-		take_least(&least, r.rlim_cur > mapped ? r.rlim_cur - mapped : 1, "RLIMIT_AS");
+	if (addresses != UINT64_MAX)
+		take_least(&least, addresses > mapped ? addresses - mapped : 1, "RLIMIT_AS");
 	return least;
 }

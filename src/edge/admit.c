@@ -47,7 +47,7 @@ void admit_clear(struct admit *a)
 	guesses_free(&a->guesses);
 }
 
-static void add(struct admit *a, const struct conf_token *t, struct admit_entry *entries, size_t mask)
+static bool add(struct admit *a, const struct conf_token *t, struct admit_entry *entries, size_t mask)
 {
 	struct admit_entry *e = place_of(entries, mask, t->sha256);
 	struct rules *before = a->entries ? place_of(a->entries, a->mask, t->sha256)->rules : NULL;
@@ -55,12 +55,14 @@ static void add(struct admit *a, const struct conf_token *t, struct admit_entry 
 	e->used = true;
 	memcpy(e->token, t->sha256, SHA256_LEN);
 	e->rules = rules_new(a->loop, t->rules, a->guesses, before);
+	return e->rules != NULL;
 }
 
-void admit_set_conf(struct admit *a, const struct conf_server *conf)
+int admit_set_conf(struct admit *a, const struct conf_server *conf)
 {
 	struct admit_entry *entries = NULL;
 	size_t n = 0, places = 1;
+	bool all;
 
 	for (size_t i = 0; i < conf->token_count; i++)
 		n += conf->tokens[i].rules != NULL;
@@ -69,12 +71,14 @@ void admit_set_conf(struct admit *a, const struct conf_server *conf)
 	if (n)
 		entries = calloc(places, sizeof(*entries));
 	a->failed = n && !entries;
+	all = !a->failed;
 	for (size_t i = 0; entries && i < conf->token_count; i++)
 		if (conf->tokens[i].rules)
-			add(a, &conf->tokens[i], entries, places - 1);
+			all = add(a, &conf->tokens[i], entries, places - 1) && all;
 	free_entries(a->entries, a->mask);
 	a->entries = entries;
 	a->mask = places - 1;
+	return all ? 0 : ADIT_ERR_NOMEM;
 }
 
 bool admit_judge(struct admit *a, const struct registry *r, struct exchange *x, const struct head *h,

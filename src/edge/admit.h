@@ -28,8 +28,9 @@ struct admit {
 /** 0 or ADIT_ERR_NOMEM. */
 int admit_init(struct admit *a, struct loop *l);
 void admit_clear(struct admit *a);
-/** Rules of that configuration from now on. */
-void admit_set_conf(struct admit *a, const struct conf_server *conf);
+/** Rules of that configuration from now on. ADIT_ERR_NOMEM: not of all tokens; until the next call the names of those
+ *  that are missing, or of all, are closed: ADIT_ERR_NOMEM for each request. */
+int admit_set_conf(struct admit *a, const struct conf_server *conf);
 
 /** May this request go to its name (exchange_name_of)? Then `*rules` are those to apply, NULL = none. False with
  *  `*err`, and with Retry-After where there is one. A name that nobody has is nobody's to rule. */

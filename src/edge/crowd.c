@@ -10,6 +10,8 @@
 struct version {
 	uint64_t (*idle_since)(struct list *node);
 	void (*evict)(struct list *node);
+	uint64_t (*stalled_since)(struct list *node);
+	void (*cut_stalled)(struct list *node);
 	void (*drain)(struct list *node, enum edge_drain how);
 	bool (*may_ask)(struct list *node);
 	void (*free)(struct list *node);
@@ -23,6 +25,16 @@ static uint64_t row_h1_idle_since(struct list *node)
 static void row_h1_evict(struct list *node)
 {
 	edge_h1_evict(edge_h1_of_node(node));
+}
+
+static uint64_t row_h1_stalled_since(struct list *node)
+{
+	return edge_h1_stalled_since(edge_h1_of_node(node));
+}
+
+static void row_h1_cut_stalled(struct list *node)
+{
+	edge_h1_cut_stalled(edge_h1_of_node(node));
 }
 
 static void row_h1_drain(struct list *node, enum edge_drain how)
@@ -52,6 +64,16 @@ static void row_h2_evict(struct list *node)
 	edge_h2_evict(edge_h2_of_node(node));
 }
 
+static uint64_t row_h2_stalled_since(struct list *node)
+{
+	return edge_h2_stalled_since(edge_h2_of_node(node));
+}
+
+static void row_h2_cut_stalled(struct list *node)
+{
+	edge_h2_cut_stalled(edge_h2_of_node(node));
+}
+
 static void row_h2_drain(struct list *node, enum edge_drain how)
 {
 	edge_h2_drain(edge_h2_of_node(node), how);
@@ -70,8 +92,10 @@ static void row_h2_free(struct list *node)
 }
 
 static const struct version versions[CROWD_VERSIONS] = {
-	[CROWD_H1] = {row_h1_idle_since, row_h1_evict, row_h1_drain, row_h1_may_ask, row_h1_free},
-	[CROWD_H2] = {row_h2_idle_since, row_h2_evict, row_h2_drain, row_h2_may_ask, row_h2_free},
+	[CROWD_H1] = {row_h1_idle_since, row_h1_evict, row_h1_stalled_since, row_h1_cut_stalled, row_h1_drain,
+	              row_h1_may_ask, row_h1_free},
+	[CROWD_H2] = {row_h2_idle_since, row_h2_evict, row_h2_stalled_since, row_h2_cut_stalled, row_h2_drain,
+	              row_h2_may_ask, row_h2_free},
 };
 
 /* ---- who goes */
@@ -119,6 +143,46 @@ bool crowd_evict(struct crowd *c, uint64_t before)
 	return evict(c, EDGE_PLACES - 1, greet_since(&c->greetings), before);
 }
 
+bool crowd_evict_stalled(struct crowd *c, uint64_t before)
+{
+	struct list *longest = NULL;
+	int of = 0;
+
+	for (int i = 0; i < CROWD_VERSIONS; i++) {
+		struct list *row = &c->rows[i][EDGE_PLACE_VISITOR], *at = row->next;
+
+		for (unsigned look = CROWD_LOOK; look && at != row; look--, at = at->next) {
+			uint64_t since = versions[i].stalled_since(at);
+
+			if (!since || since >= before)
+				continue;
+			before = since;
+			longest = at;
+			of = i;
+		}
+	}
+	if (longest)
+		versions[of].cut_stalled(longest);
+	return longest != NULL;
+}
+
+bool crowd_stalled_goes(struct crowd *c)
+{
+	uint64_t now = loop_ms(c->loop);
+
+	if (now <= CROWD_STALLED_MS || !crowd_evict_stalled(c, now - CROWD_STALLED_MS))
+		return false;
+	if (log_seldom(&c->stalled_ms, now))
+		log_event(c->log, LOG_LEVEL_WARN, "visitors.stalled", KV_U64("visitors", c->counts[EDGE_PLACE_VISITOR]),
+		          KV_Z("then", "who takes nothing of his answer makes room"));
+	return true;
+}
+
+bool crowd_somebody_goes(struct crowd *c, uint64_t idle_before)
+{
+	return crowd_evict(c, idle_before) || crowd_stalled_goes(c);
+}
+
 bool crowd_evict_visitor(struct crowd *c, uint64_t before)
 {
 	return evict(c, EDGE_PLACE_VISITOR, 0, before);
@@ -162,9 +226,9 @@ void crowd_gone(struct crowd *c, enum edge_place place)
 
 /* ---- all of them */
 
-void crowd_init(struct crowd *c)
+void crowd_init(struct crowd *c, struct loop *l, struct log *log)
 {
-	*c = (struct crowd){.counts = {0}};
+	*c = (struct crowd){.loop = l, .log = log};
 	list_init(&c->greetings);
 	for (int i = 0; i < CROWD_VERSIONS; i++)
 		for (int place = 0; place < EDGE_PLACES; place++)

@@ -209,7 +209,7 @@ static bool let_through(struct edge *e, const struct visit *v)
 {
 	if (!v->reserve)
 		return true;
-	if (settled(e) >= room(e) && !crowd_evict_visitor(&e->crowd, young_since(e)) &&
+	if (settled(e) >= room(e) && !crowd_evict_visitor(&e->crowd, young_since(e)) && !crowd_stalled_goes(&e->crowd) &&
 	    !crowd_evict_visitor(&e->crowd, UINT64_MAX))
 		return false;
 	if (v->h1)
@@ -231,8 +231,10 @@ static void to_tunnel(struct edge *e, const struct visit *from, struct head *h, 
 	int err;
 
 	/* what he has reset may still run at its origin: the place is not free. Unlinked, this one is refused */
-	if (from->places && from->places->taken >= EDGE_H2_STREAMS)
+	if (from->places && from->places->taken >= EDGE_H2_STREAMS) {
+		edge_h2_blame(from->h2);
 		return;
+	}
 	str_cut(client, visitor, sizeof(visitor));
 	x = exchange_new(&o, from->asking);
 	if (!x)
@@ -336,7 +338,7 @@ void edge_starved(void *arg)
 	struct edge *e = arg;
 	unsigned gone = 0;
 
-	while (gone < EDGE_SLACK && crowd_evict(&e->crowd, UINT64_MAX))
+	while (gone < EDGE_SLACK && crowd_somebody_goes(&e->crowd, UINT64_MAX))
 		gone++;
 	if (log_seldom(&e->starved_ms, loop_ms(e->loop)))
 		log_event(e->o.log, LOG_LEVEL_WARN, "descriptors.out", KV_U64("visitors", e->count), KV_U64("closed", gone));
@@ -358,7 +360,7 @@ static void look_again(void *arg)
 {
 	struct edge *e = arg;
 
-	for (unsigned i = 0; e->full && i < EDGE_SLACK && crowd_evict(&e->crowd, UINT64_MAX); i++)
+	for (unsigned i = 0; e->full && i < EDGE_SLACK && crowd_somebody_goes(&e->crowd, UINT64_MAX); i++)
 		;
 	if (e->full)
 		timer_set(&e->again, EDGE_FULL_MS);
@@ -454,7 +456,7 @@ static void on_greeting_gone(void *arg)
  * used up, for many who say nothing would else leave nobody the time for it. */
 static void make_room(struct edge *e)
 {
-	if (e->draining || taken(e) + 1 < room(e) || crowd_evict(&e->crowd, young_since(e)))
+	if (e->draining || taken(e) + 1 < room(e) || crowd_somebody_goes(&e->crowd, young_since(e)))
 		return;
 	if (taken(e) + 1 >= room(e) + EDGE_RESERVE)
 		crowd_evict(&e->crowd, UINT64_MAX);
@@ -496,7 +498,7 @@ static bool may_enter(struct edge *e, const char *visitor)
 		return false;
 	if (e->door_count < (max ? max : 1)) {
 		if (!e->draining && taken(e) + 1 >= room(e))
-			crowd_evict(&e->crowd, UINT64_MAX);
+			crowd_somebody_goes(&e->crowd, UINT64_MAX);
 		if (taken(e) < room(e))
 			return true;
 	}
@@ -549,6 +551,15 @@ void edge_accept_port(struct edge *e, struct stream *s, const char *name)
 
 /* ---- life */
 
+static void set_rules(struct edge *e)
+{
+	int err = admit_set_conf(&e->admit, e->o.conf);
+
+	if (err)
+		log_event(e->o.log, LOG_LEVEL_ERROR, "rules.failed", KV_Z("error", err_text(err)),
+		          KV_Z("then", "names whose rules are missing answer 503 until SIGHUP"));
+}
+
 struct edge *edge_new(struct loop *l, const struct edge_options *o)
 {
 	struct edge *e = calloc(1, sizeof(*e));
@@ -561,10 +572,10 @@ struct edge *edge_new(struct loop *l, const struct edge_options *o)
 		free(e);
 		return NULL;
 	}
-	admit_set_conf(&e->admit, o->conf);
+	set_rules(e);
 	endpoint_init(&e->endpoint, l, o->acceptor, o->conf, e->admit.guesses, o->log);
 	e->endpoint.headroom = o->headroom;
-	crowd_init(&e->crowd);
+	crowd_init(&e->crowd, l, o->log);
 	list_init(&e->doors);
 	hold_init(&e->hold, l, o->trace);
 	e->started_ms = loop_ms(l);
@@ -604,7 +615,7 @@ void edge_set_conf(struct edge *e, const struct conf_server *conf)
 	e->peer[0] = '\0';
 	e->peer_trusted = false;
 	e->endpoint.conf = conf;
-	admit_set_conf(&e->admit, conf);
+	set_rules(e);
 	update_full(e);
 }
 

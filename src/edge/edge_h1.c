@@ -54,6 +54,8 @@ void edge_h1_watch(struct edge_h1 *c, bool progress)
 		c->unsent_since = loop_ms(c->loop);
 		c->linger_until = c->unsent_since + EDGE_H1_LINGER_TOTAL_MS;
 	}
+	if (wait == H1C_WAIT_STALL)
+		c->stalled_since = loop_ms(c->loop);
 	c->wait = wait;
 	c->body_came = 0;
 	if (wait == H1C_WAIT_NONE)
@@ -140,7 +142,7 @@ static void message_over(struct edge_h1 *c)
 	h1_next(c->parser);
 	edge_h1_go(c, H1C_IDLE);
 	if (c->in.len)
-		task_post(c->loop, &c->resume);
+		task_post_fair(c->loop, LOOP_FAIR_REQUEST, &c->resume);
 }
 
 void edge_h1_check_over(struct edge_h1 *c)
@@ -239,13 +241,15 @@ static size_t feed_tunnel(struct edge_h1 *c, const uint8_t *p, size_t n)
 	return n;
 }
 
-/* Feeds what may be fed; returns how much that was. */
+/* Feeds what may be fed, of one request; returns how much that was. Some hundred may have been sent ahead, whose
+ * answers are ours: each has its turn. */
 static size_t feed(struct edge_h1 *c, const uint8_t *p, size_t n)
 {
 	size_t done = 0, part;
 
 	c->feeding = true;
 	while ((part = may_feed(c, n - done)) > 0) {
+		bool exchange = c->state == H1C_EXCHANGE;
 		size_t used = 0;
 		int err = 0;
 
@@ -264,7 +268,7 @@ static size_t feed(struct edge_h1 *c, const uint8_t *p, size_t n)
 		if (c->state == H1C_HEAD && h1_idle(c->parser)) /* an empty line before a request */
 			edge_h1_go(c, H1C_IDLE);
 		edge_h1_check_over(c);
-		if (!used && (c->state == H1C_EXCHANGE || c->state == H1C_HEAD))
+		if ((exchange && c->state == H1C_IDLE) || (!used && (c->state == H1C_EXCHANGE || c->state == H1C_HEAD)))
 			break;
 	}
 	c->feeding = false;
@@ -295,13 +299,16 @@ static void hold(struct edge_h1 *c, const uint8_t *p, size_t n)
 	}
 	stream_pause(c->stream, true);
 	if (c->state == H1C_IDLE) /* what came before it is answered already */
-		task_post(c->loop, &c->resume);
+		task_post_fair(c->loop, LOOP_FAIR_REQUEST, &c->resume);
 }
 
-/* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it. */
-static void forget(struct edge_h1 *c, void *p, size_t n)
+/* What was read goes; so does the beginning of a head, of which nobody knows yet what is in it, and what stands behind
+ * a whole request. */
+static void forget(struct edge_h1 *c, void *p, size_t n, bool more)
 {
-	if (c->secret || c->state == H1C_HEAD)
+	bool behind = more && (c->request_ended || c->state == H1C_IDLE);
+
+	if (c->secret || c->state == H1C_HEAD || behind)
 		secret_wipe(p, n);
 	c->secret = false;
 }
@@ -317,13 +324,13 @@ static void feed_held(void *arg)
 		size_t n = feed(c, v.iov_base, v.iov_len);
 
 		settle_end(c);
-		forget(c, v.iov_base, n);
+		forget(c, v.iov_base, n, false);
 		if (c->state == H1C_LINGER)
 			buf_wipe(&c->in);
 		if (c->state == H1C_LINGER || c->state == H1C_CLOSED)
 			return;
 		buf_drop(&c->in, n);
-		if (n < v.iov_len)
+		if (n < v.iov_len || (c->state == H1C_IDLE && c->in.len))
 			return;
 	}
 	if (c->state != H1C_CLOSED && c->state != H1C_SWITCHED) {
@@ -359,10 +366,11 @@ static void on_readable(void *owner)
 
 		settle_end(c);
 		hold(c, block + done, (size_t)n - done);
-		forget(c, block, (size_t)n);
+		forget(c, block, (size_t)n, done < (size_t)n);
 		if (c->state != H1C_CLOSED)
 			edge_h1_watch(c, counts(c));
 	} else if (n > 0) {
+		secret_wipe(block, (size_t)n); /* nobody looks at it */
 		edge_h1_watch(c, counts(c));
 	} else if (n != ADIT_ERR_AGAIN) {
 		on_eof(c, (int)n);
@@ -400,6 +408,13 @@ static void look_for_end(struct edge_h1 *c)
 		timer_set(&c->timer, EDGE_H1_HELD_MS);
 }
 
+/* RST: what the kernel holds for him goes as well, and a body without a length does not look complete. */
+static void cut(struct edge_h1 *c, int err)
+{
+	stream_spoil(c->stream);
+	edge_h1_close(c, err);
+}
+
 static void on_timer(void *arg)
 {
 	struct edge_h1 *c = arg;
@@ -412,6 +427,8 @@ static void on_timer(void *arg)
 		edge_h1_refuse(c, ADIT_ERR_SLOW, "");
 	else if (c->wait == H1C_WAIT_IDLE && stream_unsent(c->stream))
 		edge_h1_linger(c);
+	else if (c->wait == H1C_WAIT_STALL)
+		cut(c, ADIT_ERR_SLOW);
 	else
 		edge_h1_close(c, ADIT_ERR_SLOW);
 }
@@ -560,6 +577,21 @@ uint64_t edge_h1_idle_since(const struct edge_h1 *c)
 	if (c->wait == H1C_WAIT_LINGER && !c->out.len && !stream_unsent(c->stream))
 		return c->linger_until - EDGE_H1_LINGER_TOTAL_MS;
 	return is_between(c) ? c->idle_since : 0;
+}
+
+uint64_t edge_h1_stalled_since(const struct edge_h1 *c)
+{
+	if (c->state == H1C_SWITCHED || c->state == H1C_CLOSED)
+		return 0;
+	if (c->wait == H1C_WAIT_STALL)
+		return c->stalled_since;
+	/* TLS has the last of an answer still */
+	return c->state == H1C_IDLE && stream_unsent(c->stream) ? c->idle_since : 0;
+}
+
+void edge_h1_cut_stalled(struct edge_h1 *c)
+{
+	cut(c, ADIT_ERR_STALLED);
 }
 
 void edge_h1_evict(struct edge_h1 *c)

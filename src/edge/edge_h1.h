@@ -85,6 +85,10 @@ void edge_h1_secret(struct edge_h1 *c);
 /** Since when it has no request, on the loop's clock; 0 when it has one, or its last answer is not written. In the
  *  reserve: since when it is there, whatever it does. */
 uint64_t edge_h1_idle_since(const struct edge_h1 *c);
+/** Since when its visitor takes nothing of what waits for him, on the loop's clock; 0 when nothing waits. */
+uint64_t edge_h1_stalled_since(const struct edge_h1 *c);
+/** Ends such a one with ADIT_ERR_STALLED; `closed` is called. */
+void edge_h1_cut_stalled(struct edge_h1 *c);
 /** Ends one that has no request that matters; `closed` is called. */
 void edge_h1_evict(struct edge_h1 *c);
 

@@ -57,6 +57,7 @@ struct edge_h1 {
 	struct timer timer;
 	enum edge_h1_wait wait;
 	uint64_t idle_since;     /* without a request; valid between two */
+	uint64_t stalled_since;  /* without a byte taken; valid while it waits for H1C_WAIT_STALL */
 	uint64_t linger_until;
 	size_t unsent_seen;      /* what TLS still had to send when that was last looked at, */
 	uint64_t unsent_since;   /* and since when it was that much */

@@ -62,7 +62,7 @@ void edge_h1_flush(void *arg)
 			return;
 	}
 	if (c->state == H1C_IDLE && c->in.len && !edge_h1_unread(c))
-		task_post(c->loop, &c->resume);
+		task_post_fair(c->loop, LOOP_FAIR_REQUEST, &c->resume);
 	if (!c->out.len)
 		written(c);
 	if (c->state != H1C_CLOSED)

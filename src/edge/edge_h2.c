@@ -392,6 +392,11 @@ struct places *edge_h2_places(const struct edge_h2 *c)
 	return c->places;
 }
 
+void edge_h2_blame(struct edge_h2 *c)
+{
+	h2_blame(c->h2);
+}
+
 void edge_h2_carry(struct edge_h2 *c)
 {
 	c->carries = c->links = true;
@@ -453,6 +458,21 @@ uint64_t edge_h2_idle_since(const struct edge_h2 *c)
 		if (c->since[without[i]])
 			return c->since[without[i]];
 	return 0;
+}
+
+uint64_t edge_h2_stalled_since(const struct edge_h2 *c)
+{
+	if (c->closed || c->lingers || c->carries)
+		return 0;
+	return c->pump.out.len ? c->since[H2C_UNSENT] : h2_stalled_since(c->h2);
+}
+
+/* RST: what the kernel holds for him goes as well. */
+void edge_h2_cut_stalled(struct edge_h2 *c)
+{
+	h2_abort_all(c->h2, ADIT_ERR_STALLED);
+	stream_spoil(c->pump.stream);
+	close_now(c);
 }
 
 void edge_h2_evict(struct edge_h2 *c)

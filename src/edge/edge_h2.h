@@ -60,12 +60,19 @@ void edge_h2_drain(struct edge_h2 *c, enum edge_drain how);
 /** Since when it has no request, on the loop's clock; 0 when it has one, has something unsent, or carries. In the
  *  reserve: since when it is there, whatever it does. */
 uint64_t edge_h2_idle_since(const struct edge_h2 *c);
+/** Since when its visitor takes nothing of all that waits for him, on the loop's clock; 0 when he does, when something
+ *  else is waited for, or it carries. May be late by twice EDGE_H2_LOOK_MS. */
+uint64_t edge_h2_stalled_since(const struct edge_h2 *c);
+/** Ends such a one with ADIT_ERR_STALLED; `closed` is called. */
+void edge_h2_cut_stalled(struct edge_h2 *c);
 /** GOAWAY, and the end at once; `closed` is called. For one that has no request that matters. */
 void edge_h2_evict(struct edge_h2 *c);
 /** May a visitor bring one more request on it? */
 bool edge_h2_may_ask(const struct edge_h2 *c);
 /** How many places its requests take up with tunnels: those too that it has reset, until adit knows of it. */
 struct places *edge_h2_places(const struct edge_h2 *c);
+/** From within `request`, which is left unlinked: the visitor's own fault (h2_blame). */
+void edge_h2_blame(struct edge_h2 *c);
 /** Requests of a carrier that has many come on it. */
 void edge_h2_carry(struct edge_h2 *c);
 /** Is it spared by a drain? */

@@ -17,6 +17,7 @@ struct greeting {
 	struct list node;
 	struct stream *stream;
 	struct timer timer;
+	struct task step; /* of a TLS handshake */
 	uint64_t since_ms;
 	struct buf first;
 	greet_fn *fn;
@@ -28,6 +29,7 @@ static void release(struct greeting *g)
 {
 	list_remove(&g->node);
 	timer_stop(&g->timer);
+	task_cancel(g->timer.loop, &g->step);
 	buf_clear(&g->first);
 	free(g);
 }
@@ -50,13 +52,16 @@ static void decide(struct greeting *g, bool h2)
 	release(g);
 }
 
-static void on_tls(struct greeting *g)
+static void on_tls(void *arg)
 {
+	struct greeting *g = arg;
 	int err = tls_handshake(g->stream);
 
-	if (err && err != ADIT_ERR_AGAIN)
+	if (err == ADIT_ERR_AGAIN)
+		stream_pause(g->stream, false);
+	else if (err)
 		drop(g);
-	else if (!err)
+	else
 		decide(g, strcmp(g->stream->alpn, TLS_ALPN_H2) == 0);
 }
 
@@ -96,10 +101,12 @@ static void on_readable(void *owner)
 {
 	struct greeting *g = owner;
 
-	if (g->stream->tls)
-		on_tls(g);
-	else
+	if (!g->stream->tls) {
 		on_plain(g);
+		return;
+	}
+	stream_pause(g->stream, true);
+	task_post_fair(g->stream->loop, LOOP_FAIR_HANDSHAKE, &g->step);
 }
 
 static const struct stream_handler handler = {on_readable, on_readable};
@@ -122,6 +129,7 @@ int greet(struct list *waiting, struct stream *s, greet_fn *fn, greet_gone_fn *g
 	g->arg = arg;
 	list_init(&g->node);
 	list_append(waiting, &g->node);
+	g->step = (struct task){.run = on_tls, .arg = g};
 	timer_init(&g->timer, s->loop, on_timeout, g);
 	timer_set(&g->timer, GREET_MS);
 	stream_own(s, &handler, g);

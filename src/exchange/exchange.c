@@ -193,7 +193,7 @@ void exchange_ask(struct exchange *x)
 {
 	enter(x);
 	if (!x->waits)
-		half_abort(&x->back, ADIT_ERR_ABANDONED);
+		half_abort(&x->back, ADIT_ERR_MOVED);
 	ask(x);
 	leave(x);
 }

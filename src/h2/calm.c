@@ -108,20 +108,34 @@ bool h2_calm_field(struct h2 *h, size_t name, size_t value)
 	return !h->gated || h->calm.block <= CALM_BLOCK_MAX;
 }
 
-/* What he made us reset (CVE-2025-8671), not what an origin did. */
-void h2_calm_reset(struct h2 *h, bool known, uint32_t code)
-{
-	bool his = !known || code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
-	           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
-
-	if (h->gated && his && !spend(h, CALM_RESET) && !h->gate.shut)
-		h2_calm_end(h);
-}
-
-void h2_calm_refuse(struct h2 *h)
+void h2_blame(struct h2 *h)
 {
 	if (h->gated && !spend(h, CALM_RESET) && !h->gate.shut)
 		h2_calm_end(h);
+}
+
+void h2_calm_turned_away(struct h2 *h)
+{
+	h->calm.turned_away++;
+}
+
+/* Of the streams that nobody knows: nghttp2 refuses one that is too many with the same code, and that is his fault. */
+static bool is_turned_away(struct h2 *h, bool known, uint32_t code)
+{
+	if (known || code != NGHTTP2_REFUSED_STREAM || !h->calm.turned_away)
+		return false;
+	h->calm.turned_away--;
+	return true;
+}
+
+/* What he made us reset (CVE-2025-8671), not what an origin did, nor what we had no room for. */
+void h2_calm_reset(struct h2 *h, bool known, uint32_t code)
+{
+	bool his = code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
+	           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
+
+	if (!is_turned_away(h, known, code) && (his || !known))
+		h2_blame(h);
 }
 
 void h2_calm_data(struct h2 *h, size_t n, int32_t left)

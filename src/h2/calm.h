@@ -44,6 +44,7 @@ struct calm {
 		uint64_t since_us; /* tokens have come back until then */
 	} kinds[CALM_KINDS];
 	unsigned continuations; /* of this block */
+	unsigned turned_away;   /* requests whose reset is not sent yet */
 	size_t block;           /* decoded bytes of it */
 };
 
@@ -59,8 +60,8 @@ bool h2_calm_field(struct h2 *h, size_t name, size_t value);
 bool h2_calm_hasty(const struct h2 *h);
 /** RST_STREAM goes out; `known` when there was a stream to reset. */
 void h2_calm_reset(struct h2 *h, bool known, uint32_t code);
-/** We refuse a request of his, as one too many: its reset counts among those that he made us send. */
-void h2_calm_refuse(struct h2 *h);
+/** A request for which we have no memory, or no window, is reset before there is a stream: that is no fault of his. */
+void h2_calm_turned_away(struct h2 *h);
 /** DATA goes out: who reads it has reason to open windows. `left`: of the stream's window, behind it. */
 void h2_calm_data(struct h2 *h, size_t n, int32_t left);
 /** Ends it for that reason. */

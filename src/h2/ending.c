@@ -3,13 +3,18 @@
 
 /* ---- places */
 
+void h2_stream_give_place(struct h2_stream *s)
+{
+	if (s->places)
+		s->places->taken--;
+	places_unref(&s->places);
+}
+
 void h2_stream_leave(struct h2_stream *s)
 {
 	list_remove(&s->node);
 	list_append(&s->h2->dead, &s->node);
-	if (s->places)
-		s->places->taken--;
-	places_unref(&s->places);
+	h2_stream_give_place(s);
 }
 
 void h2_stream_place(struct half *stream, struct places *p)

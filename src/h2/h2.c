@@ -41,6 +41,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return 0;
 	s = h2_stream_new(h);
 	if (!s) {
+		h2_calm_turned_away(h);
 		h2_submitted(h, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
 		                                          NGHTTP2_REFUSED_STREAM));
 		h2_wake(h);
@@ -518,6 +519,7 @@ void h2_free(struct h2 **hp, int err)
 	}
 	h2_arrived(h, UINT64_MAX);
 	free_dead(h);
+	h->secret_held = h->secret_held || h2_block(h); /* what is decoded so far of a field may be a part of one */
 	nghttp2_session_del(h->session);
 	free(h);
 }

@@ -93,6 +93,9 @@ int h2_recv(struct h2 *h, const uint8_t *p, size_t n);
 void h2_allow(struct h2 *h, unsigned requests);
 /** Answering strangers: so many streams were reset of late that requests are to be allowed by time, not by turns. */
 bool h2_hasty(const struct h2 *h);
+/** Answering strangers, from within `request`, which leaves the stream unlinked: he has brought that on himself. It counts
+ *  among the resets that he made us send; what is refused for want of memory, or while we leave, does not. */
+void h2_blame(struct h2 *h);
 /** So many bytes at the end of what the last h2_recv was given were left: they are to be given again. */
 size_t h2_unread(const struct h2 *h);
 /** Was there an Authorization in what the last h2_recv was given? The caller's copy is to be overwritten then. */
@@ -103,6 +106,9 @@ size_t h2_pull(struct h2 *h, uint8_t *p, size_t cap);
 /** Answering role: gives up the streams that have let us wait for longer, as far as can be told from one look to the
  *  next: by `refused`, or RST_STREAM. */
 void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms);
+/** Answering role, by the last h2_look: since when no stream is without data that waits for its reader, in that look's
+ *  time; 0: one is, or there is none. */
+uint64_t h2_stalled_since(const struct h2 *h);
 /** Answering strangers: which of their field blocks has begun and not ended, 0: none. Nothing else comes meanwhile. */
 uint32_t h2_block(const struct h2 *h);
 /** Ends the connection: the next pull brings a GOAWAY that says why. */
@@ -122,7 +128,8 @@ void h2_hold_bulk(struct h2 *h, bool hold);
  */
 struct half *h2_ask(struct h2 *h, int *err);
 struct half *h2_stream_half(struct h2_stream *s);
-/** Asking role: that new stream takes up one of these places, until the far end has let go of it. NULL: of nobody's. */
+/** Asking role: that new stream takes up one of these places, until the far end has let go of it, or its request has been
+ *  moved elsewhere (ADIT_ERR_MOVED) and has a place there. NULL: of nobody's. */
 void h2_stream_place(struct half *stream, struct places *p);
 /**
  * Asking role on a tunnel: of what h2_pull has brought since the beginning the far end has `offset` bytes. Streams that

@@ -166,6 +166,8 @@ static inline void h2_wake(struct h2 *h)
 }
 
 /* ending.c */
+/** It takes up none of its visitor's places any more. */
+void h2_stream_give_place(struct h2_stream *s);
 /** The far end has let go of it. */
 void h2_stream_leave(struct h2_stream *s);
 

@@ -126,9 +126,11 @@ uint32_t h2_code_of(int err)
 		return NGHTTP2_NO_ERROR;
 	case ADIT_ERR_ABANDONED:
 	case ADIT_ERR_CANCELLED:
+	case ADIT_ERR_MOVED:
 	case ADIT_ERR_SHUTDOWN:
 	case ADIT_ERR_TIMEOUT:
 	case ADIT_ERR_SLOW:
+	case ADIT_ERR_STALLED:
 		return NGHTTP2_CANCEL;
 	case ADIT_ERR_LIMIT:
 	case ADIT_ERR_MEMORY:

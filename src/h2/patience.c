@@ -100,6 +100,20 @@ static bool give_up_one(struct h2 *h, const struct h2_patience *p, uint64_t now_
 	return false;
 }
 
+uint64_t h2_stalled_since(const struct h2 *h)
+{
+	uint64_t last = 0;
+
+	for (const struct list *at = h->streams.next; at != &h->streams; at = at->next) {
+		const struct h2_stream *s = container_of(at, struct h2_stream, node);
+
+		if (!s->stall_since_ms)
+			return 0;
+		last = s->stall_since_ms > last ? s->stall_since_ms : last;
+	}
+	return last;
+}
+
 void h2_look(struct h2 *h, const struct h2_patience *p, uint64_t now_ms)
 {
 	/* one that was given up is not late any more */

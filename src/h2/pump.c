@@ -88,7 +88,8 @@ static void keep(struct h2_pump *p, const uint8_t *bytes, size_t n)
 	timer_set(&p->later, H2_PUMP_HASTY_MS);
 }
 
-/* The block is the loop's: no token stays in it, nor where nobody has looked for one. */
+/* The block is the loop's: no token stays in it, nor where nobody has looked for one, nor a part of one whose field
+ * goes on in the next read. */
 static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
 {
 	size_t left;
@@ -96,7 +97,7 @@ static void take_block(struct h2_pump *p, uint8_t *block, size_t n)
 	h2_pump_take(p, block, n);
 	left = p->failed ? 0 : h2_unread(p->h2);
 	keep(p, block + n - left, left);
-	if (p->failed || h2_got_secret(p->h2))
+	if (p->failed || h2_got_secret(p->h2) || h2_block(p->h2))
 		secret_wipe(block, n);
 	else if (left)
 		secret_wipe(block + n - left, left);

@@ -308,6 +308,8 @@ static void op_abort(struct half *self, int err)
 {
 	struct h2_stream *s = stream_of(self);
 
+	if (err == ADIT_ERR_MOVED)
+		h2_stream_give_place(s);
 	if (s->id < 0 || s->closed) {
 		h2_stream_bury(s);
 	} else if (err == ADIT_ERR_ENOUGH && (s->out_ended || s->out_done)) {
@@ -597,10 +599,8 @@ void h2_stream_block(struct h2_stream *s, bool end)
 		return;
 	}
 	s->h2->events->request(s->h2->owner, s, h, end);
-	if (!s->half.peer && !s->out_started && !s->out_done) {
-		h2_calm_refuse(s->h2);
+	if (!s->half.peer && !s->out_started && !s->out_done)
 		h2_stream_fail(s, ADIT_ERR_LIMIT);
-	}
 }
 
 void h2_stream_end(struct h2_stream *s)

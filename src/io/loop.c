@@ -9,7 +9,8 @@
 
 /** Blocks kept for lending; more than two are out only when TLS runs inside TLS. */
 #define BLOCKS_KEPT 4
-/** Tasks run in one turn before descriptors get their turn again: far more than there are connections. */
+/** Tasks run in one turn before descriptors get their turn again, and rounds of fair ones at the end: far more than
+ *  there are connections. */
 #define TASKS_A_TURN 100000
 
 struct signal_slot {
@@ -23,7 +24,7 @@ struct loop {
 	ev_prepare prepare;
 	ev_check check;
 	ev_idle idle; /* on while tasks wait for the next turn: the poll must not block */
-	struct list now, next, frees;
+	struct list now, next, fair[LOOP_FAIR_KINDS], frees;
 	uint64_t ms;
 	struct signal_slot signals[LOOP_SIGNALS];
 	unsigned signal_count;
@@ -65,6 +66,37 @@ static void run_tasks(struct loop *l)
 		done++;
 }
 
+/* One of each kind. */
+static bool run_fair_round(struct loop *l)
+{
+	bool any = false;
+
+	for (int kind = 0; kind < LOOP_FAIR_KINDS; kind++)
+		any |= run_first(&l->fair[kind]);
+	return any;
+}
+
+static void run_fair(struct loop *l)
+{
+	uint64_t until;
+
+	if (!run_fair_round(l))
+		return;
+	until = clock_us() + LOOP_FAIR_US;
+	while (run_fair_round(l) && clock_us() < until)
+		;
+}
+
+/* Tasks that do not wait for a descriptor. */
+static bool has_more(const struct loop *l)
+{
+	bool more = !list_empty(&l->now);
+
+	for (int kind = 0; kind < LOOP_FAIR_KINDS; kind++)
+		more |= !list_empty(&l->fair[kind]);
+	return more;
+}
+
 static void move_all(struct list *from, struct list *to)
 {
 	while (!list_empty(from)) {
@@ -89,13 +121,14 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *w, int revents)
 
 	(void)revents;
 	run_tasks(l);
+	run_fair(l);
 	while (run_first(&l->frees))
 		;
 	move_all(&l->next, &l->now);
-	if (list_empty(&l->now))
-		ev_idle_stop(ev, &l->idle);
-	else
+	if (has_more(l))
 		ev_idle_start(ev, &l->idle);
+	else
+		ev_idle_stop(ev, &l->idle);
 }
 
 static void on_check(struct ev_loop *ev, ev_check *w, int revents)
@@ -121,6 +154,8 @@ struct loop *loop_new(void)
 	}
 	list_init(&l->now);
 	list_init(&l->next);
+	for (int kind = 0; kind < LOOP_FAIR_KINDS; kind++)
+		list_init(&l->fair[kind]);
 	list_init(&l->frees);
 	l->ms = clock_ms();
 	ev_prepare_init(&l->prepare, on_prepare);
@@ -141,6 +176,8 @@ void loop_settle(struct loop *l)
 	/* as many turns as a teardown can need; what posts itself again for ever is not waited for */
 	for (int turn = 0; turn < 8; turn++) {
 		run_tasks(l);
+		for (unsigned round = 0; round < TASKS_A_TURN && run_fair_round(l); round++)
+			;
 		while (run_first(&l->frees))
 			;
 		move_all(&l->next, &l->now);
@@ -154,7 +191,7 @@ void loop_free(struct loop **lp)
 	if (!l)
 		return;
 	*lp = NULL;
-	while (run_first(&l->frees))
+	while (run_first(&l->frees) || run_fair_round(l))
 		;
 	for (unsigned i = 0; i < l->signal_count; i++)
 		ev_signal_stop(l->ev, &l->signals[i].watcher);
@@ -196,6 +233,11 @@ void task_post(struct loop *l, struct task *t)
 void task_post_next(struct loop *l, struct task *t)
 {
 	post(&l->next, t);
+}
+
+void task_post_fair(struct loop *l, enum loop_fair kind, struct task *t)
+{
+	post(&l->fair[kind], t);
 }
 
 void task_cancel(struct loop *l, struct task *t)

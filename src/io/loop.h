@@ -2,7 +2,7 @@
  * Layer io; wraps libev. One loop a worker; all of its objects belong to its thread.
  * Invariants: nothing is called from inside the caller's own call; objects are freed at the bottom of a turn.
  *
- *   one turn:   wait for descriptors ─► readable/writable handlers ─► timers ─► tasks ─► frees ─► wait …
+ *   one turn:   wait for descriptors ─► read and write handlers ─► timers ─► tasks ─► fair tasks ─► frees ─► wait …
  */
 #ifndef ADIT_IO_LOOP_H
 #define ADIT_IO_LOOP_H
@@ -17,6 +17,9 @@
 
 /** Size of the blocks of loop_borrow: what one socket read asks for, and four TLS records. */
 #define LOOP_BLOCK 65536
+/** After that much of a turn no further fair task begins: everybody waits for them, and one may take longer. A turn
+ *  costs a hundredth of it. */
+#define LOOP_FAIR_US 200
 
 struct loop;
 
@@ -25,6 +28,16 @@ struct task {
 	void (*run)(void *arg);
 	void *arg;
 	struct list node; /* unlinked, or zero before its first use */
+};
+
+/** What takes the kernel or OpenSSL long, and may come a hundredfold. */
+enum loop_fair {
+	LOOP_FAIR_HANDSHAKE, /* a step of a TLS handshake: 0.2 ms and more */
+	LOOP_FAIR_REQUEST,   /* one that was sent ahead, and may be answered at once: 0.01 ms */
+	LOOP_FAIR_DIAL,      /* a connection to somebody: 0.03 ms */
+	LOOP_FAIR_CLOSE,     /* of a connection to somebody: what lies unread in it is freed there and then, on loopback what
+	                        he has not sent yet too: 0.1 ms for some MB */
+	LOOP_FAIR_KINDS
 };
 
 /** One deadline. Embed it. Clearing it or moving it later costs nothing: the loop looks when the old one comes. */
@@ -57,6 +70,9 @@ void task_post(struct loop *l, struct task *t);
 void task_post_next(struct loop *l, struct task *t);
 /** Forgets a posted task. */
 void task_cancel(struct loop *l, struct task *t);
+/** Runs it behind the tasks of this turn, or of a later one: one of each kind, then the next of each, in order, for
+ *  LOOP_FAIR_US a turn. Of what one peer makes a hundred at once nobody waits for all. */
+void task_post_fair(struct loop *l, enum loop_fair kind, struct task *t);
 /** Runs it when all tasks of this turn have run: where objects are freed. Cannot be cancelled. */
 void task_post_free(struct loop *l, struct task *t);
 

@@ -188,7 +188,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		free(q);
 		return;
 	}
-	task_post(q->loop, &q->tell);
+	task_post_fair(q->loop, LOOP_FAIR_DIAL, &q->tell);
 }
 
 /* RFC 6761 section 6.3: these are this machine, and nobody is asked. (c-ares 1.18 also loses a few bytes with each
@@ -238,7 +238,7 @@ struct resolver_query *resolver_ask(struct resolver *r, const char *host, uint16
 	q->tell.run = tell;
 	q->tell.arg = q;
 	if (known(q, host, family)) {
-		task_post(r->loop, &q->tell);
+		task_post_fair(r->loop, LOOP_FAIR_DIAL, &q->tell);
 		return q;
 	}
 	snprintf(service, sizeof(service), "%u", port);

@@ -49,6 +49,9 @@ struct stream_ops {
 	/* Without reading: 0, or what reading would come to behind all that is unread: ADIT_ERR_EOF, or ADIT_ERR_RESET
 	 * when nothing can be sent either. May be NULL: then nobody knows. */
 	int (*ended)(const struct stream *s);
+	/* After a read that said AGAIN, or gave less than was asked for: has anything come all the same that it could not give
+	 * yet (a part of a TLS record, or more of them than one read looks at)? May be NULL: no. */
+	bool (*holds)(const struct stream *s);
 	/* Makes stream_free end it so that the peer sees an error and no orderly end (TCP: RST). May be NULL. */
 	void (*spoil)(struct stream *s);
 	/* Frees it; called at the bottom of a turn. `stop` comes first, at once: no more handlers. */
@@ -118,6 +121,11 @@ static inline void stream_finish(struct stream *s)
 static inline int stream_ended(const struct stream *s)
 {
 	return s->ops->ended ? s->ops->ended(s) : 0;
+}
+
+static inline bool stream_holds(const struct stream *s)
+{
+	return s->ops->holds && s->ops->holds(s);
 }
 
 static inline void stream_spoil(struct stream *s)

@@ -24,9 +24,12 @@ struct tcp {
 	struct stream base;
 	int fd;
 	ev_io reader, writer;
+	struct task close;
 	bool paused;
 	bool drained;   /* the last read emptied the socket: no need to ask again before epoll says so */
 	bool finished;  /* our FIN is sent */
+	bool dialled;   /* by us; accepted ones are closed at once: they make room for those who come in the same turn */
+	bool over;      /* nobody has it any more; `close` frees it */
 	int failed;     /* final error for reads */
 };
 
@@ -247,21 +250,38 @@ static void tcp_spoil(struct stream *s)
 	setsockopt(tcp_of(s)->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
+static void close_now(void *arg)
+{
+	struct tcp *t = arg;
+
+	if (t->fd >= 0)
+		close(t->fd);
+	t->fd = -1;
+	if (t->over)
+		free(t);
+}
+
 static void tcp_stop(struct stream *s)
 {
 	struct tcp *t = tcp_of(s);
 
 	ev_io_stop(loop_ev(s->loop), &t->reader);
 	ev_io_stop(loop_ev(s->loop), &t->writer);
-	if (t->fd >= 0)
-		close(t->fd);
-	t->fd = -1;
+	if (t->dialled)
+		task_post_fair(s->loop, LOOP_FAIR_CLOSE, &t->close);
+	else
+		close_now(t);
 }
 
 static void tcp_destroy(struct stream *s)
 {
-	free(tcp_of(s));
+	struct tcp *t = tcp_of(s);
+
+	t->over = true;
+	if (t->fd < 0)
+		free(t);
 }
+
 
 static const struct stream_ops tcp_ops = {
 	.read = tcp_read,
@@ -305,6 +325,7 @@ struct stream *tcp_new(struct loop *l, int fd)
 	stream_init(&t->base, &tcp_ops, l);
 	t->fd = fd;
 	t->paused = true;
+	t->close = (struct task){.run = close_now, .arg = t};
 	ev_io_init(&t->reader, on_readable, fd, EV_READ);
 	t->reader.data = t;
 	ev_io_init(&t->writer, on_writable, fd, EV_WRITE);
@@ -314,7 +335,10 @@ struct stream *tcp_new(struct loop *l, int fd)
 
 void tcp_await_connect(struct stream *s)
 {
-	ev_io_start(loop_ev(s->loop), &tcp_of(s)->writer);
+	struct tcp *t = tcp_of(s);
+
+	t->dialled = true;
+	ev_io_start(loop_ev(s->loop), &t->writer);
 }
 
 int tcp_connect_error(const struct stream *s)

@@ -454,6 +454,13 @@ static int tls_ended(const struct stream *s)
 	return stream_ended(tls_of(s)->lower);
 }
 
+static bool tls_holds(const struct stream *s)
+{
+	const struct tls *t = tls_of(s);
+
+	return t->refills > REFILLS_A_READ || t->in.len || SSL_has_pending(t->ssl);
+}
+
 static void tls_spoil(struct stream *s)
 {
 	stream_spoil(tls_of(s)->lower);
@@ -492,6 +499,7 @@ static const struct stream_ops tls_ops = {
 	.unsent = tls_unsent,
 	.finish = tls_finish,
 	.ended = tls_ended,
+	.holds = tls_holds,
 	.spoil = tls_spoil,
 	.stop = tls_stop,
 	.destroy = tls_destroy,

@@ -153,7 +153,7 @@ static bool has_more(struct connection *c)
 {
 	uint8_t byte;
 
-	return c->unseen && stream_read(c->stream, &byte, 1) != ADIT_ERR_AGAIN;
+	return c->unseen && (stream_read(c->stream, &byte, 1) != ADIT_ERR_AGAIN || stream_holds(c->stream));
 }
 
 static void keep(struct connection *c)
@@ -352,16 +352,17 @@ static void on_readable(void *owner)
 	struct loop *l = c->origin->loop;
 	uint8_t *block = loop_borrow(l);
 	ssize_t n = block ? stream_read(c->stream, block, HALF_READ) : ADIT_ERR_NOMEM;
+	bool any = n > 0 || (n == ADIT_ERR_AGAIN && stream_holds(c->stream));
 
-	if (n > 0 && c->state == ORIGIN_IDLE) {
-		close_now(c, 0); /* bytes that answer nothing */
-	} else if (n > 0 && c->unsent) {
+	if (any && c->state == ORIGIN_IDLE) {
+		close_now(c, 0); /* bytes that answer nothing, or a part of a record that may bring some */
+	} else if (any && c->unsent) {
 		repeat(c); /* the same, and they came before we had looked */
 	} else if (n > 0) {
 		size_t done;
 
 		c->response_started = true;
-		c->unseen = n == HALF_READ;
+		c->unseen = n == HALF_READ || stream_holds(c->stream);
 		done = feed(c, block, (size_t)n);
 		if (c->state != ORIGIN_CLOSED && done < (size_t)n) {
 			if (buf_add(&c->in, block + done, (size_t)n - done) < 0)

@@ -1,6 +1,7 @@
 #include "rules/logins.h"
 
 #include <crypt.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,7 +113,10 @@ static int check_hash(const char *password, const char *hash)
 
 	if (!data)
 		return ADIT_ERR_NOMEM;
+	errno = 0;
 	made = crypt_r(password, hash, data);
+	if (!made && errno == ENOMEM) /* some have their own: that is no wrong password */
+		r = ADIT_ERR_NOMEM;
 	if (made && strlen(made) == strlen(hash) && digest_equal(made, hash, strlen(hash)))
 		r = 0;
 	secret_wipe(data, sizeof(*data));

@@ -177,10 +177,18 @@ static bool flush_lead(struct session *s)
 	return true;
 }
 
+/* Whoever wrote meanwhile has posted it for this turn again. */
+static void flush_next(struct session *s)
+{
+	task_cancel(s->loop, &s->flush);
+	task_post_next(s->loop, &s->flush);
+}
+
 static void flush(void *arg)
 {
 	struct session *s = arg;
 	struct iovec iov[WRITE_PIECES];
+	size_t done = 0;
 
 	if (s->lost || !s->carrier || !flush_lead(s))
 		return;
@@ -202,7 +210,10 @@ static void flush(void *arg)
 			return;
 		}
 		link_sent(s->link, (size_t)n, loop_ms(s->loop));
-		if ((size_t)n < wanted) {
+		done += (size_t)n;
+		if ((size_t)n == wanted && done >= SESSION_WRITE_TURN)
+			flush_next(s);
+		if ((size_t)n < wanted || done >= SESSION_WRITE_TURN) {
 			set_tick(s);
 			return;
 		}

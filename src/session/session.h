@@ -21,6 +21,9 @@
 
 /** Bytes read from a carrier in one turn before others get theirs. */
 #define SESSION_READ_TURN (128u * 1024)
+/** Bytes after which a flush goes on in the next turn: when many streams have something at once it is all that they
+ *  may send, some MB, and encrypting that takes milliseconds. */
+#define SESSION_WRITE_TURN (128u * 1024)
 /** A tunnel that carried a request so recently is watched closely (design §4, liveness). */
 #define SESSION_IN_USE_MS 60000
 /** A carrier that was silent for the heartbeat and so much longer is given up, whatever else is tried meanwhile. */

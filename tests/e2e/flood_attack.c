@@ -3,11 +3,13 @@
  * has `slots` connections at a time to `port`; each is begun every `every` ms, or when the one before is over, for
  * `last` ms in all. A connection sends the bytes of the file `first`, waits for the end of a head when `wait` is 1,
  * and sends those of the file `again` over and over: `limit` bytes in all (0: without end), in writes of `piece`
- * bytes, `gap` us apart. It is cut when GOAWAY has come (`h2`=1), anything has been answered (`answer`=1), or at its end;
- * then, or `hold` ms after the last byte, it is over. `unread`=1: it reads nothing. "@@@@@@@@" in the files becomes
- * the connection's number; `source`: how many addresses of 127.1.0.0/16 they come from.
- * At the end it writes one line of JSON: connections begun, those that were cut, those that could not connect, bytes
- * sent and received, when the slowest and the fastest were cut (us), and the code of the last GOAWAY.
+ * bytes, `gap` us apart. It is cut when GOAWAY has come (`h2`=1), anything has been answered (`answer`=1), or at its
+ * end; then, or `hold` ms after the last byte, it is over. `unread`=1: it reads nothing. "@@@@@@@@" in the files becomes
+ * the connection's number; `tls`=1: all of it by TLS, once the handshake is complete; `source`: how many addresses of
+ * 127.1.0.0/16 they come from.
+ * At the end it writes one line of JSON: connections begun, handshakes completed, connections that were cut, those that
+ * could not connect, bytes sent and received, when the slowest and the fastest were cut (us), and the last GOAWAY's
+ * code.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -15,7 +17,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +37,7 @@
 #define GOAWAY_LEN 17 /* with its header */
 #define SMALL_BUFFER 4096
 #define STAMP "@@@@@@@@"
+#define TLS_NAME "shop.tunnel.test"
 
 struct bytes {
 	char *p, *stamp;
@@ -47,16 +52,19 @@ struct slot {
 	int told, over;    /* told: a head has come */
 	unsigned char frame[GOAWAY_LEN];
 	size_t have, skip; /* of the frame that arrives */
+	SSL *ssl;
+	int shaking, secured;
 };
 
 static struct {
-	long port, slots, every, last, wait, limit, piece, gap, h2, answer, hold, unread, source;
+	long port, slots, every, last, wait, limit, piece, gap, h2, answer, hold, unread, source, tls;
 } opt = {.slots = 1, .every = 50, .last = 500, .piece = 16384};
 static struct bytes first, again;
 static struct slot slots[SLOTS_MAX];
 static struct pollfd polls[SLOTS_MAX];
+static SSL_CTX *tls;
 static struct {
-	long begun, cut, refused;
+	long begun, secured, cut, refused;
 	long long sent, received, cut_most, cut_least, goaway;
 } sum = {.cut_least = INT64_MAX, .goaway = -1};
 
@@ -92,7 +100,7 @@ static void option(char *word)
 	} names[] = {{"port", &opt.port}, {"slots", &opt.slots}, {"every", &opt.every}, {"last", &opt.last},
 	             {"wait", &opt.wait}, {"limit", &opt.limit}, {"piece", &opt.piece}, {"gap", &opt.gap},
 	             {"h2", &opt.h2}, {"answer", &opt.answer}, {"hold", &opt.hold}, {"unread", &opt.unread},
-	             {"source", &opt.source}};
+	             {"source", &opt.source}, {"tls", &opt.tls}};
 	char *value = strchr(word, '=');
 	size_t i;
 
@@ -130,6 +138,12 @@ static void begin(struct slot *s, int64_t now)
 	if (connect(s->fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
 		s->over = 1;
 	sum.refused += s->over;
+	if (!opt.tls)
+		return;
+	s->ssl = SSL_new(tls);
+	SSL_set_fd(s->ssl, s->fd);
+	SSL_set_tlsext_host_name(s->ssl, TLS_NAME);
+	SSL_set_connect_state(s->ssl);
 }
 
 static void end(struct slot *s, int64_t now, int is_cut)
@@ -143,8 +157,30 @@ static void end(struct slot *s, int64_t now, int is_cut)
 	}
 	sum.sent += (long long)s->sent;
 	setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	SSL_free(s->ssl);
+	s->ssl = NULL;
 	close(s->fd);
 	s->fd = -1;
+}
+
+/* As send and recv do it. */
+static ssize_t of_tls(struct slot *s, int n)
+{
+	int why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, n);
+
+	if (why == SSL_ERROR_NONE || why == SSL_ERROR_ZERO_RETURN)
+		return n;
+	errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+	return -1;
+}
+
+/* A step of the handshake; false when the far end does not go on. */
+static int shake(struct slot *s)
+{
+	s->shaking = 1;
+	s->secured = SSL_do_handshake(s->ssl) == 1;
+	sum.secured += s->secured;
+	return s->secured || SSL_get_error(s->ssl, -1) == SSL_ERROR_WANT_READ;
 }
 
 /* Is it cut by these bytes? */
@@ -186,7 +222,7 @@ static void hear(struct slot *s, const char *p, size_t n)
 static int has_heard(struct slot *s)
 {
 	static char data[65536];
-	ssize_t n = recv(s->fd, data, sizeof(data), 0);
+	ssize_t n = s->ssl ? of_tls(s, SSL_read(s->ssl, data, sizeof(data))) : recv(s->fd, data, sizeof(data), 0);
 
 	if (n < 0)
 		return errno != EAGAIN;
@@ -228,7 +264,7 @@ static int speak(struct slot *s, int64_t now)
 		n = (size_t)opt.piece;
 	if (opt.limit && s->sent + n > (size_t)opt.limit && s->sent >= first.n)
 		n = (size_t)opt.limit - s->sent;
-	r = send(s->fd, b->p + at, n, MSG_NOSIGNAL);
+	r = s->ssl ? of_tls(s, SSL_write(s->ssl, b->p + at, (int)n)) : send(s->fd, b->p + at, n, MSG_NOSIGNAL);
 	if (r < 0)
 		return errno == EAGAIN;
 	s->sent += (size_t)r;
@@ -249,6 +285,9 @@ static void step(struct slot *s, const struct pollfd *p, int64_t now)
 		if (!has_heard(s) && !(p->revents & POLLERR))
 			return;
 		end(s, now, error != ECONNREFUSED);
+	} else if (s->ssl && !s->secured) {
+		if (p->revents && !shake(s))
+			end(s, now, 1);
 	} else if ((p->revents & POLLIN) && has_heard(s)) {
 		end(s, now, 1);
 	} else if ((p->revents & POLLOUT) && may_send(s) && now >= s->next && !speak(s, now)) {
@@ -273,6 +312,10 @@ static int64_t look(int64_t now, int64_t until)
 			begin(s, now);
 		polls[i] = (struct pollfd){.fd = s->fd, .events = opt.unread ? 0 : POLLIN};
 		then = s->due;
+		if (s->fd >= 0 && s->ssl && !s->secured) {
+			polls[i].events = s->shaking ? POLLIN : POLLOUT;
+			continue;
+		}
 		if (s->fd >= 0)
 			then = may_send(s) ? s->next : s->sent_all ? s->sent_all + opt.hold * 1000 : now;
 		if (s->fd >= 0 && may_send(s) && s->next <= now) {
@@ -295,9 +338,11 @@ int main(int argc, char **argv)
 
 	for (i = 1; i < argc; i++)
 		option(argv[i]);
-	if (opt.slots > SLOTS_MAX)
+	tls = SSL_CTX_new(TLS_client_method()); /* it believes whatever certificate there is */
+	if (opt.slots > SLOTS_MAX || !tls)
 		return 2;
 	setrlimit(RLIMIT_NOFILE, &files);
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes as it likes */
 	until = now + opt.last * 1000;
 	spread = opt.every < SPREAD ? opt.every : SPREAD;
 	for (i = 0; i < opt.slots; i++) /* not all at once */
@@ -314,8 +359,9 @@ int main(int argc, char **argv)
 	for (i = 0; i < opt.slots; i++)
 		if (slots[i].fd >= 0)
 			end(&slots[i], now, 0);
-	printf("{\"begun\": %ld, \"cut\": %ld, \"refused\": %ld, \"sent\": %lld, \"received\": %lld, "
-	       "\"cut_most\": %lld, \"cut_least\": %lld, \"goaway\": %lld}\n", sum.begun, sum.cut, sum.refused, sum.sent, sum.received,
-	       sum.cut_most, sum.cut ? sum.cut_least : 0, sum.goaway);
+	printf("{\"begun\": %ld, \"secured\": %ld, \"cut\": %ld, \"refused\": %ld, \"sent\": %lld, \"received\": %lld, "
+	       "\"cut_most\": %lld, \"cut_least\": %lld, \"goaway\": %lld}\n", sum.begun,
+	       sum.secured, sum.cut, sum.refused, sum.sent, sum.received, sum.cut_most,
+	       sum.cut ? sum.cut_least : 0, sum.goaway);
 	return 0;
 }

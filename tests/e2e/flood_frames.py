@@ -65,7 +65,7 @@ FLOODS = {
     "a window opened byte by byte": (dribbled, lambda v, i: raw(WINDOW_UPDATE, 0, 1, u32(1))),
     "PRIORITY": (nothing, lambda v, i: raw(PRIORITY, 0, number(i), u32(0) + b"\1")),
     "unknown frames": (nothing, lambda v, i: raw(0x77, 0, 0, b"?")),
-    "GOAWAY": (nothing, lambda v, i: raw(GOAWAY, 0, 0, u32(0) + u32(0))),
+    "GOAWAY": (open_stream, lambda v, i: raw(GOAWAY, 0, 0, u32(0) + u32(0))),
 }
 
 

@@ -1,15 +1,21 @@
 /* For the flood tests: who is asked, as a process of its own.
  *   flood_origin          an origin: /slow is never answered, /most tells "MOST" requests for /slow that ran at once
  *                         since it was asked last, an upgrade becomes a WebSocket that takes everything and says
- *                         nothing; else, when the request has ended: 200
- *   flood_origin sink     reads whatever comes and throws it away: what an attacker costs without anybody's fault
+ *                         nothing; /reset is a reset, and what `hostile` has never comes to an end; else, when the
+ *                         request has ended: 200
+ *   flood_origin sink [CERTIFICATE KEY]
+ *                         reads whatever comes and throws it away, with these by TLS: what an attacker costs without
+ *                         anybody's fault
  * Its port is the first line of its standard output; it ends with its standard input.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +26,7 @@
 
 #define CONNECTIONS 65536
 #define HEAD_MAX 49152
+#define BLOCK 16384 /* of what never comes to an end, in one write */
 #define KEY_LEN 24
 #define LAST_CHUNK "0\r\n\r\n"
 #define WS_GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -31,11 +38,26 @@ struct connection {
 	int chunked;     /* the body ends with the last chunk */
 	int slow, taken; /* /slow runs on it; it is a WebSocket */
 	char tail[sizeof(LAST_CHUNK) - 1];
+	SSL *ssl;
+	const struct hostile *hostile;
+	size_t at; /* in its block */
+};
+
+static struct hostile {
+	const char *path, *first, *again;
+	char block[BLOCK];
+	size_t n;
+} hostile[] = {
+	{" /1xx", "", "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n", "", 0},
+	{" /head", "HTTP/1.1 200 OK\r\n", "X-Bomb: 0123456789abcdef0123456789abcdef\r\n", "", 0},
+	{" /trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X-Bomb: 0123456789abcdef\r\n", "", 0},
+	{" /endless", "HTTP/1.1 200 OK\r\n\r\n", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "", 0},
 };
 
 static struct connection connections[CONNECTIONS];
 static unsigned running, most;
-static int sink;
+static int sink, poller;
+static SSL_CTX *tls;
 
 static void say(int fd, const char *text)
 {
@@ -66,11 +88,61 @@ static void be_websocket(int fd, struct connection *c, const char *key)
 	say(fd, text);
 }
 
+static void forget(int fd, struct connection *c)
+{
+	running -= c->slow ? 1 : 0;
+	free(c->head);
+	SSL_free(c->ssl);
+	memset(c, 0, sizeof(*c));
+	close(fd);
+}
+
+static void be_hostile(int fd, struct connection *c, const struct hostile *h)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.fd = fd};
+
+	c->hostile = h;
+	c->taken = 1;
+	epoll_ctl(poller, EPOLL_CTL_MOD, fd, &e);
+	if (*h->first)
+		say(fd, h->first);
+}
+
+static void go_on(int fd, struct connection *c)
+{
+	ssize_t n = send(fd, c->hostile->block + c->at, c->hostile->n - c->at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n > 0)
+		c->at = (c->at + (size_t)n) % c->hostile->n;
+}
+
+/* Takes the head, when it asks for something hostile. */
+static int was_hostile(int fd, struct connection *c)
+{
+	struct linger at_once = {1, 0};
+	size_t i;
+
+	if (strstr(c->head, " /reset")) {
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		c->taken = 1;
+		shutdown(fd, SHUT_RD); /* its end is read, and closing it says RST */
+		return 1;
+	}
+	for (i = 0; i < sizeof(hostile) / sizeof(*hostile); i++)
+		if (strstr(c->head, hostile[i].path)) {
+			be_hostile(fd, c, &hostile[i]);
+			return 1;
+		}
+	return 0;
+}
+
 static void take_head(int fd, struct connection *c)
 {
 	const char *length = strcasestr(c->head, "\r\ncontent-length: "), *key;
 	char told[32];
 
+	if (was_hostile(fd, c))
+		return;
 	key = strcasestr(c->head, "\r\nsec-websocket-key: ");
 	c->body = length ? strtoul(length + 18, NULL, 10) : 0;
 	c->chunked = strcasestr(c->head, "\r\ntransfer-encoding: chunked") != NULL;
@@ -138,18 +210,14 @@ static void take(int fd, struct connection *c, const char *p, size_t n)
 	}
 }
 
-static void forget(int fd, struct connection *c)
-{
-	running -= c->slow ? 1 : 0;
-	free(c->head);
-	memset(c, 0, sizeof(*c));
-	close(fd);
-}
-
 static void readable(int fd)
 {
 	static char data[65536];
-	ssize_t n = recv(fd, data, sizeof(data), MSG_DONTWAIT);
+	SSL *ssl = connections[fd].ssl;
+	ssize_t n = ssl ? SSL_read(ssl, data, sizeof(data)) : recv(fd, data, sizeof(data), MSG_DONTWAIT);
+
+	if (ssl && n <= 0 && SSL_get_error(ssl, (int)n) == SSL_ERROR_WANT_READ)
+		return;
 
 	if (n > 0)
 		take(fd, &connections[fd], data, (size_t)n);
@@ -157,7 +225,22 @@ static void readable(int fd)
 		forget(fd, &connections[fd]);
 }
 
-static int begin(int poll)
+static void be_ready(char **files)
+{
+	size_t i, n;
+
+	for (i = 0; i < sizeof(hostile) / sizeof(*hostile); i++)
+		for (n = strlen(hostile[i].again); hostile[i].n + n <= BLOCK; hostile[i].n += n)
+			memcpy(hostile[i].block + hostile[i].n, hostile[i].again, n);
+	if (!files)
+		return;
+	tls = SSL_CTX_new(TLS_server_method());
+	if (!tls || SSL_CTX_use_certificate_chain_file(tls, files[0]) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(tls, files[1], SSL_FILETYPE_PEM) != 1)
+		exit(2);
+}
+
+static int begin(void)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct epoll_event of_listener = {.events = EPOLLIN}, of_input = {.events = EPOLLIN | EPOLLHUP};
@@ -170,12 +253,12 @@ static int begin(int poll)
 	printf("%d\n", ntohs(a.sin_port));
 	fflush(stdout);
 	of_listener.data.fd = fd;
-	epoll_ctl(poll, EPOLL_CTL_ADD, fd, &of_listener);
-	epoll_ctl(poll, EPOLL_CTL_ADD, STDIN_FILENO, &of_input);
+	epoll_ctl(poller, EPOLL_CTL_ADD, fd, &of_listener);
+	epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &of_input);
 	return fd;
 }
 
-static void accepted(int poll, int fd)
+static void accepted(int fd)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
 	int one = 1;
@@ -183,28 +266,40 @@ static void accepted(int poll, int fd)
 	if (fd < 0)
 		return;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (fd >= CONNECTIONS || epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) < 0)
+	if (fd >= CONNECTIONS || epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e) < 0) {
 		close(fd);
+	} else if (tls) {
+		fcntl(fd, F_SETFL, O_NONBLOCK);
+		connections[fd].ssl = SSL_new(tls);
+		SSL_set_fd(connections[fd].ssl, fd);
+		SSL_set_accept_state(connections[fd].ssl);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	struct rlimit files = {CONNECTIONS, CONNECTIONS};
 	struct epoll_event events[64];
-	int poll = epoll_create1(0), listener, i, n;
+	int listener, i, n, fd;
 
+	poller = epoll_create1(0);
+	be_ready(argc > 3 ? argv + 2 : NULL);
 	sink = argc > 1 && !strcmp(argv[1], "sink");
 	setrlimit(RLIMIT_NOFILE, &files);
-	listener = begin(poll);
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes as it likes */
+	listener = begin();
 	for (;;) {
-		n = epoll_wait(poll, events, 64, -1);
+		n = epoll_wait(poller, events, 64, -1);
 		for (i = 0; i < n; i++) {
-			if (events[i].data.fd == STDIN_FILENO)
+			fd = events[i].data.fd;
+			if (fd == STDIN_FILENO)
 				return 0;
-			if (events[i].data.fd == listener)
-				accepted(poll, accept(listener, NULL, NULL));
+			if (fd == listener)
+				accepted(accept(listener, NULL, NULL));
+			else if (connections[fd].hostile && !(events[i].events & ~EPOLLOUT))
+				go_on(fd, &connections[fd]);
 			else
-				readable(events[i].data.fd);
+				readable(fd);
 		}
 	}
 }

@@ -3,7 +3,8 @@
 Everything is a process of its own: aditd, adit, the visitor (flood_victim.c), what he asks (nginx), the attacker
 (flood_attack.c) and his origin (flood_origin.c). On a machine with few cores an attacker slows everybody by being
 there. So each window of an attack stands beside one in which the same attacker sends as many bytes over as many
-connections to a sink, which throws them away: that is the visitor's baseline.
+connections to a sink, which throws them away: that is the visitor's baseline. Where attackers complete TLS
+handshakes, so does the sink.
 
 What a flood's CPU is compared with is a visitor who sends as many bytes over as many connections as small requests.
 """
@@ -23,8 +24,10 @@ PACE_US = 2000  # between two requests of the visitor
 WINDOW_MS = 250  # of an attack, and of its control
 WINDOWS = 12  # of each, at most: other programs' noise passes, a fault is in each of them
 SLOWER = 2.0  # how much the visitor's p99 may grow
-SETTLE = 0.05  # seconds in which what an attack has left behind is done
-GRAIN = 0.003  # seconds: a time slice of the scheduler; programs that work keep the cores from the visitor, a sink does not
+SETTLE = 0.05  # seconds in which what an attack has left behind is done; the visitor may wait for that too
+GRAIN = 0.0015  # seconds that it may grow by besides: on his way there and back he meets five programs at some work
+SLICE = 0.003  # seconds, in place of GRAIN where aditd is at work all the time: a time slice of the scheduler
+LATEST = 0.005  # seconds that the latest of all his answers may grow by: one turn that is too long is one late answer
 GROWTH = 16 * 1024  # KiB that the programs' memory may grow by for an attacking connection
 PRIORITY = -10  # of everything that is measured
 AMPLIFIED = 10.0  # CPU that an attacker may cause, by what an honest visitor causes
@@ -35,7 +38,7 @@ CALM = 11  # ENHANCE_YOUR_CALM
 def build(folder):
     """The three programs, in that folder."""
     for name in ("flood_victim", "flood_origin", "flood_attack"):
-        done = subprocess.run(["cc", "-O2", "-o", folder / name, HERE / (name + ".c"), "-lcrypto"],
+        done = subprocess.run(["cc", "-O2", "-o", folder / name, HERE / (name + ".c"), "-lssl", "-lcrypto"],
                               capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
     return folder
@@ -105,6 +108,8 @@ class Ground:
         self.origin = Helper([self.tools / "flood_origin"], folder / "origin.out")
         self.sink = Helper([self.tools / "flood_origin", "sink"], folder / "sink.out")
         self.server = Server(folder / "aditd", authority, **config)
+        self.tls_sink = Helper([self.tools / "flood_origin", "sink", self.server.certificate, self.server.key],
+                               folder / "tls_sink.out")
         self.tunnels = Tunnels(self.server, folder / "adit", {
             "shop": f"http://127.0.0.1:{self.origin.port()}", "files": nginx.address})
         self.programs = (self.server.program, self.tunnels.program)
@@ -121,6 +126,7 @@ class Ground:
         self.server.program.stop()
         self.origin.stop()
         self.sink.stop()
+        self.tls_sink.stop()
 
     def victim(self, pace=PACE_US):
         self.count += 1
@@ -170,13 +176,16 @@ class Ground:
 
 class Attack:
     """What an attacker sends: `first`, and `again` without end. Options are flood_attack.c's; `tls`: to the TLS
-    listener; `port`: to another one; `event`: bytes of one event of `again`, `requests`: each of them is one;
-    `cut`: seconds; `after`: seconds in which it begins, and the visitor is not looked at."""
+    listener; `secured`: with a handshake; `port`: to another one; `event`: bytes of one event of `again`, `requests`:
+    each of them is one;
+    `cut`: seconds; `after`: seconds in which it begins, and the visitor is not looked at; `grain`: by what the visitor's
+    p99 may grow besides."""
 
-    def __init__(self, first, again=b"", event=1, requests=False, tls=False, port=None, cut=None, after=0.0,
-                 **options):
+    def __init__(self, first, again=b"", event=1, requests=False, tls=False, secured=False, port=None, cut=None,
+                 after=0.0, grain=GRAIN, **options):
         self.first, self.again, self.event, self.requests = first, again, event, requests
-        self.tls, self.port, self.cut, self.after, self.options = tls, port, cut, after, options
+        self.tls, self.secured, self.port, self.cut, self.after = tls or secured, secured, port, cut, after
+        self.grain, self.options = grain, dict(options, tls=int(secured))
 
 
 class Row:
@@ -185,24 +194,27 @@ class Row:
     def __init__(self, ground, attack):
         self.ground, self.attack = ground, attack
         self.port = attack.port or (ground.server.tls_port if attack.tls else ground.server.plain_port)
-        self.total = dict.fromkeys(("begun", "cut", "refused", "sent", "received"), 0)
+        self.total = dict.fromkeys(("begun", "secured", "cut", "refused", "sent", "received"), 0)
         self.cut_most, self.goaway = 0, None
         self.with_attack, self.without, self.cpu, self.seconds = [], [], 0.0, 0.0
+        self.latest_with, self.latest_without = [], []
         self.before = self.most = ground.memory()
 
     def window(self, victim, port, last, **more):
         """CPU that it took, the visitor's samples, how long it was, what the attacker tells."""
         began, before = time.monotonic(), self.ground.cpu()
         did = self.ground.attack(self.attack, port, last, **more)
-        spent, ended = self.ground.cpu() - before, time.monotonic()
         time.sleep(SETTLE)
+        spent, ended = self.ground.cpu() - before, time.monotonic()
         return spent, victim.samples(began + self.attack.after, ended), ended - began, did
 
     def control(self, victim, last):
         per_connection = max(1, self.total["sent"] // max(1, self.total["begun"]))
-        spent, samples, _, _ = self.window(victim, self.ground.sink.port(), last, h2=0, answer=0, wait=0,
-                                                 unread=0, source=0, limit=per_connection)
+        sink = self.ground.tls_sink if self.attack.secured else self.ground.sink
+        spent, samples, _, _ = self.window(victim, sink.port(), last, h2=0, answer=0, wait=0, unread=0, source=0,
+                                           limit=per_connection)
         self.without.append(p99(samples))
+        self.latest_without.append(max(samples, default=float("inf")))
         return spent / max(1, len(samples))
 
     def attacked(self, victim, last):
@@ -223,6 +235,7 @@ class Row:
         of_victim = self.control(victim, window)
         spent, samples, seconds = self.attacked(victim, window)
         self.with_attack.append(p99(samples))
+        self.latest_with.append(max(samples, default=float("inf")))
         self.seconds += seconds
         self.cpu += max(0.0, spent - of_victim * len(samples))
         victim.stop()
@@ -241,7 +254,13 @@ class Row:
     def waits(self):
         """Does the visitor wait for it? Not when he does not in the quietest windows, or in those in the middle: on a
         busy machine quiet ones are few, and may all be of one kind."""
-        return all(of(self.with_attack) > SLOWER * of(self.without) + GRAIN for of in (min, statistics.median))
+        return all(of(self.with_attack) > SLOWER * of(self.without) + self.attack.grain
+                   for of in (min, statistics.median))
+
+    @property
+    def latest(self):
+        """Of the quietest window of each kind."""
+        return min(self.latest_with), min(self.latest_without)
 
     @property
     def amplified(self):
@@ -268,6 +287,9 @@ class Row:
             return found
         if self.waits:
             found.append(f"the visitor's p99 is {under * 1e3:.2f} ms, beside a sink {beside * 1e3:.2f} ms")
+        late, beside = self.latest
+        if late > SLOWER * beside + LATEST:
+            found.append(f"an answer comes after {late * 1e3:.2f} ms, beside a sink {beside * 1e3:.2f} ms")
         if max(self.grown) > GROWTH:
             found.append(f"memory grew by {self.grown} KiB for each connection")
         if self.amplified > AMPLIFIED:
@@ -281,9 +303,10 @@ class Row:
         events = f"{total['sent'] / max(1, total['begun']) / self.attack.event:.0f}"
         aditd, adit = self.grown
         return (f"cut {cut} | {events} events | +{aditd:.0f} +{adit:.0f} KiB | "
-                f"{under * 1e3:.2f} ms beside {beside * 1e3:.2f} | "
+                f"{under * 1e3:.2f} ms beside {beside * 1e3:.2f}, latest {self.latest[0] * 1e3:.1f} | "
                 f"{self.cpu / self.seconds * 1e3:.0f} ms/s | {self.amplified:.2f} x "
-                f"| {total['begun']} begun, {total['cut']} cut, {total['refused']} refused, goaway {self.goaway}, "
+                f"| {total['begun']} begun, {total['secured']} secured, {total['cut']} cut, "
+                f"{total['refused']} refused, goaway {self.goaway}, "
                 f"{total['sent'] / 1e6:.2f} MB")
 
 

@@ -1,13 +1,16 @@
 """What an origin that is broken, or lies, can make a visitor see: the cases of origin_cases.py. And that its
 connection is not used again where somebody's answer could still be on it."""
+import ssl
 import threading
+import time
 
 import pytest
 
 from origin_cases import CASES, PAUSE, Cut, Fails, Told, told
 from recorder import HOST, RecordedWay, answer
 from smuggling_cases import NEXT
-from wire import eventually
+from way import Way
+from wire import Origin, eventually, reply
 
 TOLD_NEXT = told(body="/next").encode()
 
@@ -99,3 +102,78 @@ def test_response(way, name):
     others = connections_of(way, "/next") + connections_of(way, "/fence")
     assert len(others) == (2 if isinstance(expect, Cut) else 3)
     assert (bad in others) == getattr(expect, "reuse", False)
+
+
+class Records:
+    """TLS of an origin that sends its records as it likes: a socket, and in place of an ssl.SSLContext what makes it."""
+
+    def __init__(self, context, sock=None):
+        self.context, self.sock = context, sock
+        self.come, self.made = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.come, self.made, server_side=True)
+
+    def wrap_socket(self, sock, server_side):
+        assert server_side
+        records = Records(self.context, sock)
+        records.through(records.tls.do_handshake)
+        return records
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def through(self, call, *what):
+        while True:
+            try:
+                return call(*what)
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.made.read())
+                self.come.write(self.sock.recv(65536))
+                if not self.come.pending:
+                    self.come.write_eof()
+            finally:
+                self.sock.sendall(self.made.read())
+
+    def recv(self, n):
+        return self.through(self.tls.read, n)
+
+    def sendall(self, data):
+        self.through(self.tls.write, data)
+
+    def records(self, data, size):
+        """Its records of that many bytes each, not sent."""
+        for at in range(0, len(data), size):
+            self.tls.write(data[at:at + size])
+        return self.made.read()
+
+
+@pytest.mark.parametrize("size, come", [(1, 1), (1, 10), (1, 30), (1000, 4), (1000, 20), (1000, -1)])
+def test_records_that_answer_nothing(own, authority, size, come):
+    """An origin says on its kept connection what nobody asked, in records that are tiny or not whole: the next request
+    never gets it, for it goes elsewhere. The rest of them comes once that has been sent."""
+    certificate, key = own.folder / "origin.pem", own.folder / "origin.key"
+    authority.issue(certificate, key, ["localhost"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    way = Way(own, "--origin-insecure", origin=own.keep(Origin(tls=Records(context))))
+    bad = {}
+
+    def handler(connection, request):
+        if request.target == "/bad":
+            connection.send(reply(200, b"bad"))
+            time.sleep(0.2)  # it is kept by now
+            bad["on"], sealed = connection, connection.sock.records(reply(200, b"poison"), size)
+            connection.sock.sock.sendall(sealed[:come])
+            bad["rest"] = sealed[come:]
+        elif connection is bad.get("on"):
+            connection.sock.sock.sendall(bad["rest"])
+        else:
+            connection.send(reply(200, request.target.encode()))
+
+    way.origin.serve(handler)
+    assert way.server.fetch(target="/bad").body == b"bad"
+    eventually(lambda: "rest" in bad, "it has said something")
+    time.sleep(0.05)
+    assert way.server.fetch(target="/next").body == b"/next"
+    eventually(bad["on"].gone.is_set, "that connection ends")
+    assert way.server.fetch(target="/again").body == b"/again"
+    assert way.origin.accepted == 2

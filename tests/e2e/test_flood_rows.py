@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from flood_frames import BLOCKS, CARRIERS, FLOODS, Script, script
-from flood_rows import CALM, CUT, WINDOW_MS, Attack, Ground, check
+from flood_rows import CALM, CUT, SLICE, WINDOW_MS, Attack, Ground, check
 from h2frames import INITIAL_WINDOW, setting
 from harness import ADIT, DOMAIN, TOKENS, Program, adit_http, environment, free_port
 from test_link import ACK, ATTACH, DATA, PING, frame, hello
@@ -103,11 +103,14 @@ SLOW = dict(slots=200, every=HOLD_MS, piece=1, gap=20000)
 H1 = {
     "slowloris: a head byte by byte": Attack(head()[:-2], b"X-Slow: 1\r\n", **SLOW),
     "slow POST: a body byte by byte": Attack(head("shop", "POST", "/body", "Content-Length: 1000000"), b"b", **SLOW),
-    "slow read": Attack(head("files", "GET", "/10m"), slots=50, every=HOLD_MS, hold=HOLD_MS, unread=1),
+    "slow read": Attack(head("files", "GET", "/10m"), unread=1, **dict(STALL, slots=50)),
     "connections that say nothing": Attack(b"", slots=500, every=HOLD_MS, hold=HOLD_MS),
     "connections that go at once": Attack(b"", slots=10, every=10),
     "handshakes that are begun and left": Attack(client_hello(), tls=True, slots=100, every=HOLD_MS, hold=HOLD_MS),
     "handshakes that are begun, again and again": Attack(client_hello(), tls=True, every=4, answer=1, hold=HOLD_MS),
+    "handshakes, one after another": Attack(b"", secured=True, slots=4, every=1, grain=SLICE),
+    "handshakes, and a 404 each": Attack(head("nobody"), secured=True, slots=4, every=1, answer=1,
+                                          hold=HOLD_MS, grain=SLICE),
     "a ClientHello byte by byte": Attack(b"", client_hello(), tls=True, **SLOW),
     "requests sent ahead, unread": Attack(b"", PIPELINE, slots=4, every=HOLD_MS, unread=1),
     "requests sent ahead": Attack(b"", PIPELINE, event=len(PIPELINE) // 500, requests=True, slots=1, every=100,
@@ -123,14 +126,26 @@ H1 = {
 }
 
 
-# Beyond the bound where nothing else runs: 4 ms beside 0.5. Not mended yet, and so not in each run.
-BEYOND = ("slow read", "requests for names that do not exist")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.soak] * (n in BEYOND)) for n in H1])
+@pytest.mark.parametrize("name", H1)
 def test_h1_flood(ground, name):
     """Over HTTP/1.1, and before there is any HTTP."""
-    check(ground, name, H1[name])
+    row = check(ground, name, H1[name], LONG_MS if H1[name].after else WINDOW_MS)
+    assert row.total["secured"] > row.total["begun"] / 2 or not H1[name].secured
+
+
+HOSTILE = {
+    "1xx without end": Attack(head("shop", "GET", "/1xx"), slots=4, every=10, answer=1, cut=CUT, hold=HOLD_MS),
+    "a head without end": Attack(head("shop", "GET", "/head"), slots=4, every=10, answer=1, cut=CUT, hold=HOLD_MS),
+    "trailers without end": Attack(head("shop", "GET", "/trailers"), slots=4, every=10, cut=CUT, hold=HOLD_MS),
+    "resets": Attack(head("shop", "GET", "/reset"), slots=4, every=2, answer=1, cut=CUT, hold=HOLD_MS),
+    "a body without end, unread": Attack(head("shop", "GET", "/endless"), unread=1, **dict(STALL, slots=50)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_origin(ground, name):
+    """Who asks for it is in league with it; the visitor beside them asks another tunnel of the same adit."""
+    check(ground, "an origin: " + name, HOSTILE[name], LONG_MS if HOSTILE[name].after else WINDOW_MS)
 
 
 def test_renegotiation_is_refused(ground):

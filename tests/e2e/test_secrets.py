@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ingress
+from h2frames import END_HEADERS, END_STREAM, HEADERS, RawVisitor, raw
 from harness import ADITD, DOMAIN, TOKENS
 from wire import eventually
 
@@ -93,10 +94,10 @@ def test_token_is_not_kept_behind_an_ingress(own, kind):
 @without_asan
 @pytest.mark.big
 def test_token_cut_anywhere_is_not_kept(own):
-    """A request that comes byte by byte, one that never ends, one with a wrong token, and one behind another leave
-    nothing either."""
+    """A request that comes byte by byte, one that never ends, one with a wrong token, and one behind another, a
+    carrier's or a visitor's, leave nothing either."""
     server = own.server()
-    wrong = "adit_wrong_" + "0123456789abcdef" * 2
+    wrong, false_too = "adit_wrong_" + "0123456789abcdef" * 2, "adit_false_" + "89abcdef01234567" * 2
 
     def request(token, end="\r\n\r\n"):
         return (f"GET /_adit/v1/{'1' * 32}/direct HTTP/1.1\r\nHost: localhost\r\n"
@@ -108,18 +109,45 @@ def test_token_cut_anywhere_is_not_kept(own):
         s.settimeout(10)
         return s
 
-    with connect() as slow, connect() as half, connect() as false, connect() as two:
+    with connect() as slow, connect() as half, connect() as false, connect() as two, connect() as behind:
         half.sendall(request(TOKEN, ""))
         false.sendall(request(wrong))
         assert b" 401 " in false.recv(4096)
         two.sendall(request(wrong) + request(TOKEN))
         assert b" 401 " in two.recv(4096)
+        behind.sendall(b"GET / HTTP/1.1\r\nHost: nowhere.example.org\r\n\r\n" + request(false_too))
+        assert b" 404 " in behind.recv(4096)
         for byte in request(TOKEN):
             slow.sendall(bytes([byte]))
             time.sleep(0.001)
         assert b"HTTP/1.1 426 " in slow.recv(4096)
         half.close()
-        nowhere(server.program, TOKEN, TOKEN[len("adit_alice_"):], wrong)
+        nowhere(server.program, TOKEN, TOKEN[len("adit_alice_"):], wrong, false_too)
+
+
+@as_root
+@without_asan
+@pytest.mark.parametrize("goes_on", [True, False], ids=["goes-on", "leaves"])
+def test_token_in_two_reads_is_not_kept(own, goes_on):
+    """HTTP/2 whose Authorization comes in two reads, the first of them long, and one that leaves between the two: neither
+    half stays."""
+    server = own.server()
+    half = len(TOKEN) - 12
+    with RawVisitor(server, "shop") as v:
+        v.greeted()
+        v.host = "localhost"
+        block = v.encode(v.fields(path=f"/_adit/v1/{'1' * 32}/poll", more=[
+            ("x-pad", "p" * 2000), ("authorization", f"Bearer {TOKEN}")]))
+        frame = raw(HEADERS, END_HEADERS | END_STREAM, v.new_stream(), block)
+        cut = frame.index(TOKEN.encode()) + half
+        v.send(frame[:cut])
+        time.sleep(0.1)
+        if goes_on:
+            v.send(frame[cut:])
+            v.until(lambda: v.answer(1).heads, "it is judged")
+        else:
+            v.close()
+        nowhere(server.program, TOKEN[:half], TOKEN[half:])
 
 
 @pytest.mark.parametrize("carrier", ["direct", "poll"])

@@ -230,6 +230,41 @@ def test_reserve_turns_over(own, kind):
         visitor.close()
 
 
+@pytest.mark.soak
+def test_stalled_readers_make_room(own):
+    """All of max_visitors take nothing of their answers. For a minute newcomers are 503; then the longest stalled goes for
+    each of them, and the others stay."""
+    server, origin = own.server(max_visitors=10), own.origin()
+    own.http(server, origin.address, "--name", "shop").wait_event("published")
+    origin.serve(lambda c, r: c.send(reply(200, b"x" * (20_000_000 if r.target == "/big" else 2))))
+    began, readers = time.monotonic(), []
+    for i in range(10):
+        if i % 2:
+            readers.append(RawVisitor(server, receive_buffer=4096).greeted())
+            readers[-1].ask(path="/big")
+        else:
+            readers.append(server.visit(receive_buffer=4096))
+            readers[-1].ask(target="/big")
+    time.sleep(2)
+    assert server.fetch().status == 503
+    time.sleep(began + 55 - time.monotonic())
+    assert server.fetch().status == 503 and not stalled(server)
+    eventually(lambda: server.fetch().status == 200, "there is room", 15)
+    assert 59 < time.monotonic() - began < 70
+    eventually(lambda: len(stalled(server)) == 1, "one has gone")
+    time.sleep(5)  # all of them have stalled for a minute by now
+    with server.visit() as one, server.visit() as two:
+        assert [v.fetch().status for v in (one, two)] == [200, 200]
+        eventually(lambda: 1 < len(stalled(server)) < 4, "one for each")
+    server.program.wait_event("visitors.stalled", timeout=1)
+    for reader in readers:
+        reader.close()
+
+
+def stalled(server):
+    return [r for r in server.access_lines() if r.get("error", "").startswith("took nothing")]
+
+
 def knock(server, token, visitor=None, through="forwarded"):
     """The status that a token gets, from that visitor behind an ingress."""
     fields, first, port = [("Authorization", f"Bearer {token}")], b"", server.plain_port

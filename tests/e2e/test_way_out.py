@@ -342,7 +342,7 @@ def test_allowed_carriers(own, allowed, carrier):
     """`carriers` of the configuration: the best of those, and no word on others."""
     adit = start(own, own.server(), 1, "none", carriers=allowed)
     record = adit.wait_event("published")
-    assert record["carrier"] == carrier and record["why"] == ""
+    assert record["carrier"] == carrier and "why" not in record
     adit.stop()
 
 

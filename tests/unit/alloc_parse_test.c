@@ -9,6 +9,7 @@
 #include "h1_script.h"
 #include "http/forward.h"
 #include "link/handshake.h"
+#include "rules/logins.h"
 
 /* ---- libyaml, whose own allocations cannot be made to fail: it says that they did */
 
@@ -298,10 +299,52 @@ static void configurations(void)
 	unlink(config_file);
 }
 
+/* ---- passwords */
+
+/* of hello, by openssl passwd -6 */
+#define SECRET "$6$salt$ghQ6Rhatj/sug12c6v8Ao/bXUoyJ1O1SqdumufgGEO3b3NYPvm/dSWDKWfNm1VxFoFiy/cw9eRaY0xu4GDQSU/"
+#define IN "Basic Ym9iOmhlbGxv" /* bob:hello */
+
+static struct guesses *guesses;
+static struct conf_rules *with_logins;
+
+static int log_in(void)
+{
+	struct logins *l = logins_new(&with_logins->logins);
+	unsigned wait_s;
+	int r;
+
+	if (!l)
+		return ADIT_ERR_NOMEM;
+	r = logins_check(l, STR(IN), guesses, guess_source_of(NULL), 1, &wait_s);
+	CU_ASSERT_EQUAL(wait_s, 0);
+	logins_free(&l);
+	return r;
+}
+
+/* Neither let in nor called wrong, which would count as a guess: the right one passes behind any number of those. */
+static void passwords(void)
+{
+	struct conf_error e;
+
+	alloc_fail_at(-1, 0);
+	guesses = guesses_new(1);
+	with_logins = conf_rules_new();
+	CU_ASSERT_FATAL(guesses && with_logins);
+	CU_ASSERT_EQUAL_FATAL(conf_add_login(&with_logins->logins, STR("bob:" SECRET), true, &e), 0);
+	for (int i = 0; i < 10; i++)
+		fail_each(log_in, 1);
+	CU_ASSERT_EQUAL(guesses_count(guesses), 0);
+	CU_ASSERT_EQUAL(log_in(), 0);
+	conf_rules_unref(&with_logins);
+	guesses_free(&guesses);
+}
+
 static const struct unit_test tests[] = {
 	{"HTTP/1 messages are passed on, or there is no memory for it", http1},
 	{"so are the handshake's frames read and written", handshake},
 	{"so are configurations read", configurations},
+	{"without memory for its hash no password is right, nor wrong", passwords},
 };
 
 int main(void)

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#define REFUSED_STREAM 7
 #define ENHANCE_YOUR_CALM 11
 #define SECOND 1000000u
 /* a field name in upper case */
@@ -316,7 +317,7 @@ static void crowd(void)
 		struct end e;
 		unsigned i = 0;
 
-		begin_crowd(&e, 3);
+		begin_crowd(&e, 3, 0);
 		take(&e, BYTES(HELLO));
 		while (i < 6000 && send_one(&e, f, i))
 			i++;
@@ -326,7 +327,62 @@ static void crowd(void)
 	}
 }
 
+/* ---- whose fault is it? */
+
+enum { OF_NOBODY, NO_ROOM, TOO_MANY, HIS_RESETS };
+static const struct flood asks = {"request", ask, 1000, 33};
+
+/* So many requests of his are refused, and each is told. */
+static void refused_requests(int why, unsigned count)
+{
+	struct end e;
+	unsigned i = 0, first = why == TOO_MANY ? 1 : 0;
+
+	begin_crowd(&e, 0, 1);
+	take(&e, BYTES(HELLO));
+	h2_clock(e.h2, SECOND, 0);
+	if (first)
+		CU_ASSERT(send_one(&e, &asks, 0)); /* it stays open */
+	e.unlinked = why == OF_NOBODY || why == HIS_RESETS;
+	e.blames = why == HIS_RESETS;
+	if (why == NO_ROOM)
+		e.budget.limit = 0;
+	while (i < 3000 && send_one(&e, &asks, first + i)) {
+		CU_ASSERT_EQUAL(e.rst, REFUSED_STREAM);
+		CU_ASSERT_EQUAL(e.rst_stream, 2 * (first + i) + 1);
+		i++;
+		CU_ASSERT_EQUAL(h2_hasty(e.h2), count < 3000 && i > CALM_HASTY);
+	}
+	CU_ASSERT_EQUAL(i, count);
+	h2_free(&e.h2, ADIT_ERR_ABANDONED);
+}
+
+static void no_room_is_no_fault(void)
+{
+	refused_requests(OF_NOBODY, 3000);
+	refused_requests(NO_ROOM, 3000);
+	refused_requests(TOO_MANY, 1000);
+	refused_requests(HIS_RESETS, 1000);
+}
+
+/* The limit of resets is what it was: his own are counted, each once. */
+static void resets_without_room(void)
+{
+	struct end e;
+	unsigned i = 0;
+
+	hello(&e);
+	e.budget.limit = 0;
+	while (i < 3000 && send_one(&e, &floods[0], i))
+		i++;
+	CU_ASSERT_EQUAL(i, 1000);
+	CU_ASSERT_EQUAL(e.goaway, ENHANCE_YOUR_CALM);
+	h2_free(&e.h2, ADIT_ERR_ABANDONED);
+}
+
 static const struct unit_test tests[] = {
+	{"what we have no room for is no fault of his", no_room_is_no_fault},
+	{"resets are counted without room, too", resets_without_room},
 	{"a crowd is no flood", crowd},
 	{"exactly so many of each, then GOAWAY", exactly_so_many},
 	{"many resets are haste, for a while", hasty},

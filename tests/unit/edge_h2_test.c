@@ -290,6 +290,55 @@ static void reader_stalled(void)
 	end(w);
 }
 
+/* Who may go for others' sake: nothing of anything is taken. */
+static void all_stalled(void)
+{
+	struct world *w = begin();
+	struct half_script *s;
+	uint64_t began;
+
+	ask(w, 1);
+	CU_ASSERT_EQUAL(edge_h2_stalled_since(w->edge), 0);
+	open_window(w, 0, 1 << 30);
+	s = fill_window(w, 3);
+	pass(w, EDGE_H2_LOOK_MS);
+	CU_ASSERT_EQUAL(edge_h2_stalled_since(w->edge), 0); /* the other one's answer has not come */
+	script_respond(&w->answers[0], 200, 0, true, "");
+	half_end(&w->answers[0].half, NULL);
+	pass(w, 2 * EDGE_H2_LOOK_MS);
+	began = w->loop->ms;
+	pass(w, 10 * EDGE_H2_LOOK_MS);
+	CU_ASSERT_NOT_EQUAL(edge_h2_stalled_since(w->edge), 0);
+	CU_ASSERT_TRUE(edge_h2_stalled_since(w->edge) <= began);
+	open_window(w, 3, 1);
+	pass(w, EDGE_H2_LOOK_MS);
+	CU_ASSERT_TRUE(edge_h2_stalled_since(w->edge) > began); /* he has taken something */
+	edge_h2_cut_stalled(w->edge);
+	CU_ASSERT_EQUAL(s->aborted, ADIT_ERR_STALLED);
+	CU_ASSERT_EQUAL(w->closed, 1);
+	CU_ASSERT_TRUE(w->pipe->end[1].spoilt || w->pipe->end[0].spoilt);
+	end(w);
+}
+
+/* The same, with windows, when the socket takes nothing. */
+static void socket_stalled(void)
+{
+	struct world *w = begin();
+	uint64_t began;
+
+	ask(w, 1);
+	ask(w, 3); /* waits for its answer */
+	w->deaf = true;
+	w->pipe->room = 1000;
+	script_respond(&w->answers[0], 200, 50000, false, "");
+	script_send(&w->answers[0], 50000);
+	run(w);
+	began = w->loop->ms;
+	pass(w, 10 * EDGE_H2_LOOK_MS);
+	CU_ASSERT_EQUAL(edge_h2_stalled_since(w->edge), began);
+	end(w);
+}
+
 static void slow_reader(void)
 {
 	struct world *w = begin();
@@ -382,6 +431,8 @@ static const struct unit_test tests[] = {
 	{"a body has none under a response; behind it RST_STREAM(NO_ERROR)", body_under_a_response},
 	{"an upgraded stream has none", upgraded},
 	{"a stream's shut window: RST_STREAM(CANCEL) after 5 min, and no harm to others", reader_stalled},
+	{"one is stalled when nothing waits for anything but its reader", all_stalled},
+	{"or when its socket takes nothing", socket_stalled},
 	{"a byte in time is enough for a slow reader", slow_reader},
 	{"the connection's shut window: the same, but only when nobody gets anything", connection_stalled},
 	{"a response that was said whole, and is not read, is given up too", reader_stalled_behind_the_end},

@@ -56,6 +56,25 @@ static void free_when_it_arrives(void)
 	places_unref(&places);
 }
 
+/* It has a place where it went; the tunnel's own bound counts it here as before. */
+static void moved_takes_none(void)
+{
+	struct half_script visitor, origin;
+	struct places *places = places_new();
+	struct h2_pair p;
+
+	work(&p, &visitor, &origin, places);
+	half_abort(&visitor.half, ADIT_ERR_MOVED);
+	CU_ASSERT_EQUAL(places->taken, 0);
+	CU_ASSERT_EQUAL(places->refs, 1);
+	pair_run(&p);
+	CU_ASSERT_EQUAL(origin.aborted, ADIT_ERR_ABANDONED);
+	h2_arrived(p.ask.h2, given(&p));
+	CU_ASSERT_EQUAL(places->taken, 0);
+	pair_free(&p);
+	places_unref(&places);
+}
+
 static void end_takes_none(void)
 {
 	struct half_script visitor, origin;
@@ -163,6 +182,7 @@ static void no_more_than_the_limit(void)
 
 static const struct unit_test tests[] = {
 	{"a place is free when the far end has all of the reset", free_when_it_arrives},
+	{"a request that has moved takes none where it was", moved_takes_none},
 	{"an exchange that has ended takes none", end_takes_none},
 	{"a request that was reset before it was sent takes none", never_sent_takes_none},
 	{"so does a reset that the far end's fault has caused", reset_by_a_fault},

@@ -24,6 +24,7 @@ struct end {
 	struct budget budget;
 	struct half_script answers[STREAMS];
 	unsigned requests;
+	bool unlinked, blames; /* requests are refused; and it is his fault */
 	int err;
 	int64_t goaway, rst; /* codes, -1 = none */
 	uint32_t rst_stream;
@@ -39,6 +40,10 @@ static void on_request(void *owner, struct h2_stream *stream, const struct head 
 	struct end *e = owner;
 	struct half_script *s = &e->answers[e->requests++ % STREAMS];
 
+	if (e->blames)
+		h2_blame(e->h2);
+	if (e->unlinked)
+		return;
 	CU_ASSERT_PTR_NULL_FATAL(s->half.peer); /* so many at once */
 	script_init(s);
 	half_link(&s->half, h2_stream_half(stream));
@@ -46,10 +51,11 @@ static void on_request(void *owner, struct h2_stream *stream, const struct head 
 	script_grant(s, 1000);
 }
 
-static void begin_crowd(struct end *e, uint32_t crowd)
+/* 0: h2's own. */
+static void begin_crowd(struct end *e, uint32_t crowd, uint32_t streams)
 {
 	static const struct h2_events events = {.wake = on_wake, .request = on_request};
-	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget, .crowd = crowd};
+	const struct h2_options o = {.role = H2_ANSWERING, .budget = &e->budget, .crowd = crowd, .streams = streams};
 
 	memset(e, 0, sizeof(*e));
 	e->budget = (struct budget){.limit = BUDGET_TUNNEL};
@@ -60,7 +66,7 @@ static void begin_crowd(struct end *e, uint32_t crowd)
 
 static inline void begin(struct end *e)
 {
-	begin_crowd(e, 0);
+	begin_crowd(e, 0, 0);
 }
 
 static uint32_t word(const uint8_t *p)

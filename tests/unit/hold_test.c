@@ -385,7 +385,7 @@ static void strays(void)
 	CU_ASSERT_EQUAL(r.origin[0].aborted, 0); /* there is no other way: it may still be answered here */
 	r.away = false;
 	hold_move(&r.hold, via(&r, 0), elsewhere, &r);
-	CU_ASSERT_EQUAL(r.origin[0].aborted, ADIT_ERR_ABANDONED);
+	CU_ASSERT_EQUAL(r.origin[0].aborted, ADIT_ERR_MOVED);
 	CU_ASSERT_EQUAL(r.asked, 2);
 	CU_ASSERT_EQUAL(r.origin[1].credit, GRANTED);
 	answer(&r, 1);

@@ -56,6 +56,14 @@ static void test_hex(void)
 	CU_ASSERT_STRING_EQUAL(as_text(&o, KV(KV_HEX("id", id, 0))), "id=\"\"");
 }
 
+static void test_nothing_to_say(void)
+{
+	struct log_line o;
+
+	CU_ASSERT_STRING_EQUAL(as_text(&o, KV(KV_SOME("a", ""), KV_SOME("b", "x y"), KV_SOME("c", NULL))), "b=\"x y\"");
+	CU_ASSERT_STRING_EQUAL(as_json(&o, KV(KV_SOME("a", ""), KV_U64("b", 1))), "\"b\":1}");
+}
+
 static void test_quotes(void)
 {
 	struct log_line o;
@@ -233,6 +241,7 @@ static void test_edge_of_a_line(void)
 static const struct unit_test tests[] = {
 	{"numbers are written to their limits", test_numbers},
 	{"bytes are written as hex", test_hex},
+	{"what says nothing is left out where that is asked for", test_nothing_to_say},
 	{"a text value is quoted when it could be misread", test_quotes},
 	{"control bytes are escaped in values and keys", test_control_bytes},
 	{"characters that break or turn a line on a screen are escaped", test_misleading_characters},

@@ -14,7 +14,7 @@
 #define LOOP_SCRIPT_TIMERS 256
 
 struct loop {
-	struct list now, next, frees;
+	struct list now, next, fair, frees;
 	uint64_t ms;
 	struct timer *timers[LOOP_SCRIPT_TIMERS]; /* set ones, and those that were cleared since */
 	unsigned timer_count;
@@ -51,6 +51,8 @@ static inline bool loop_turn(struct loop *l)
 	bool any = false;
 
 	while (loop_run_first(&l->now))
+		any = true;
+	while (loop_run_first(&l->fair)) /* without a clock all have their time */
 		any = true;
 	while (loop_run_first(&l->frees))
 		any = true;
@@ -89,6 +91,7 @@ struct loop *loop_new(void)
 		abort();
 	list_init(&l->now);
 	list_init(&l->next);
+	list_init(&l->fair);
 	list_init(&l->frees);
 	l->ms = 1000;
 	return l;
@@ -125,6 +128,12 @@ void task_post(struct loop *l, struct task *t)
 void task_post_next(struct loop *l, struct task *t)
 {
 	loop_post(&l->next, t);
+}
+
+void task_post_fair(struct loop *l, enum loop_fair kind, struct task *t)
+{
+	(void)kind;
+	loop_post(&l->fair, t);
 }
 
 void task_cancel(struct loop *l, struct task *t)

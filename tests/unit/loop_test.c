@@ -22,7 +22,7 @@ struct step {
 	char letter;
 	struct task task, *then;
 	void (*post_then)(struct loop *l, struct task *t);
-	bool stop;
+	bool stop, slow;
 };
 
 static void too_long(void *arg)
@@ -61,7 +61,11 @@ static void run_step(void *arg)
 {
 	struct step *s = arg;
 
+	uint64_t until = clock_us() + 2 * LOOP_FAIR_US;
+
 	note(s->f, s->letter);
+	while (s->slow && clock_us() < until)
+		;
 	if (s->then)
 		s->post_then(s->f->l, s->then);
 	if (s->stop)
@@ -99,6 +103,60 @@ static void order_of_tasks(void)
 	loop_run(f.l);
 	CU_ASSERT_STRING_EQUAL(f.order, "abdce");
 	end(&f);
+}
+
+static void fair_tasks(struct fixture *f, struct step *s, const enum loop_fair *kinds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		step(&s[i], f, (char)('a' + i));
+		task_post_fair(f->l, kinds[i], &s[i].task);
+	}
+	s[n - 1].stop = true;
+}
+
+static void kinds_of_fair_tasks(void)
+{
+	static const enum loop_fair kinds[] = {LOOP_FAIR_CLOSE, LOOP_FAIR_CLOSE, LOOP_FAIR_REQUEST, LOOP_FAIR_HANDSHAKE,
+	                                       LOOP_FAIR_REQUEST, LOOP_FAIR_CLOSE};
+	struct fixture f;
+	struct step s[6];
+
+	make(&f);
+	fair_tasks(&f, s, kinds, 6);
+	loop_run(f.l);
+	CU_ASSERT_STRING_EQUAL(f.order, "dcaebf");
+	end(&f);
+}
+
+/* The second one begins within LOOP_FAIR_US; what has waited for the next turn does not wait for all of them. */
+static void time_of_fair_tasks(void)
+{
+	static const enum loop_fair kinds[] = {LOOP_FAIR_HANDSHAKE, LOOP_FAIR_HANDSHAKE, LOOP_FAIR_HANDSHAKE,
+	                                       LOOP_FAIR_HANDSHAKE};
+	struct fixture f;
+	struct step s[4], other;
+
+	make(&f);
+	step(&other, &f, 'z');
+	fair_tasks(&f, s, kinds, 4);
+	for (int i = 0; i < 4; i++)
+		s[i].slow = true;
+	task_post_next(f.l, &other.task);
+	loop_run(f.l);
+	CU_ASSERT_STRING_EQUAL(f.order, "abzcd");
+	end(&f);
+}
+
+static void fair_tasks_of_the_end(void)
+{
+	struct fixture f;
+	struct step a;
+
+	make(&f);
+	step(&a, &f, 'a');
+	task_post_fair(f.l, LOOP_FAIR_CLOSE, &a.task);
+	end(&f);
+	CU_ASSERT_STRING_EQUAL(f.order, "a");
 }
 
 /* What a free posts runs in the next turn, which does not wait for a descriptor. */
@@ -350,6 +408,9 @@ static void blocks(void)
 
 static const struct unit_test tests[] = {
 	{"tasks run once and in order, then the frees, then the next turn", order_of_tasks},
+	{"fair tasks run in order, one of each kind", kinds_of_fair_tasks},
+	{"fair tasks that take long leave the rest to the next turn", time_of_fair_tasks},
+	{"fair tasks run at the latest when the loop goes", fair_tasks_of_the_end},
 	{"what a free posts is run without waiting", tasks_of_frees},
 	{"a cancelled task does not run", cancelled},
 	{"work for the next turn keeps the loop from waiting", many_turns},

@@ -164,6 +164,19 @@ static void bytes_before_the_request(void)
 	answers_nothing("POST"); /* not a byte of it was sent: no matter whether it may be repeated */
 }
 
+/* The next request goes to a new connection, and gets what is said there. */
+static void goes_elsewhere(struct world *w, struct half_script *s)
+{
+	run(w);
+	CU_ASSERT_STRING_EQUAL(s->text, "");
+	CU_ASSERT_EQUAL_FATAL(w->count, 2);
+	CU_ASSERT_EQUAL(requests(w, 1), 1);
+	says(w, 1, OK);
+	run(w);
+	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
+	end(w);
+}
+
 /*   origin     ... 200 with a body ──── 404 (nobody asked), not read with it
  *   visitor                        takes it all ─ the next GET, in the same turn
  */
@@ -197,13 +210,7 @@ static void bytes_that_were_not_read(size_t body, size_t credit)
 	s = ask(&w, 0);
 	script_get(s, "GET");
 	loop_turn(w.loop);
-	run(&w);
-	CU_ASSERT_STRING_EQUAL(s->text, "");
-	CU_ASSERT_EQUAL_FATAL(w.count, 2);
-	says(&w, 1, OK);
-	run(&w);
-	CU_ASSERT_STRING_EQUAL(s->text, "200 0 none|end|");
-	end(&w);
+	goes_elsewhere(&w, s);
 }
 
 static void bytes_behind_what_was_read(void)
@@ -212,6 +219,60 @@ static void bytes_behind_what_was_read(void)
 
 	bytes_that_were_not_read(HALF_READ - head, HALF_READ); /* one read takes the response, and not a byte more */
 	bytes_that_were_not_read(1000, 500);                   /* nothing is read while the visitor takes no more */
+}
+
+/*   origin     ... 200 ──── 404 (nobody asked), cut into small records: of the last one only a part has come
+ *   visitor              GET ─ here, or in the same turn
+ */
+static void part_of_a_record(bool same_turn, size_t record, size_t come)
+{
+	struct world w = {0};
+	struct half_script *s = NULL;
+
+	begin_kept(&w);
+	w.pipes[0]->end[0].record = record;
+	pipe_add(&w.pipes[0]->way[1], POISON, come, SIZE_MAX);
+	pipe_move(w.pipes[0], SIZE_MAX);
+	if (!same_turn) {
+		run(&w);
+		CU_ASSERT_EQUAL(origin_connections(w.origin), 0);
+	}
+	s = ask(&w, 1);
+	script_get(s, "GET");
+	goes_elsewhere(&w, s);
+}
+
+/* And such as come right behind a response, of whose records one read takes only some. */
+static void records_behind_a_response(size_t behind)
+{
+	struct world w = {0};
+	struct half_script *s;
+
+	begin_kept(&w);
+	s = ask(&w, 1);
+	script_get(s, "GET");
+	run(&w);
+	w.pipes[0]->end[0].record = sizeof(OK) - 1; /* one read is all of it */
+	says(&w, 0, OK);
+	pipe_add(&w.pipes[0]->way[1], POISON POISON, behind, SIZE_MAX);
+	pipe_move(w.pipes[0], SIZE_MAX);
+	pipe_tell(w.pipes[0]);
+	CU_ASSERT_TRUE(s->ended);
+	s = ask(&w, 0);
+	script_get(s, "GET");
+	loop_turn(w.loop);
+	goes_elsewhere(&w, s);
+}
+
+static void bytes_in_small_records(void)
+{
+	for (size_t come = 1; come < sizeof(POISON) - 1; come++) {
+		part_of_a_record(false, sizeof(POISON) - 1, come);
+		part_of_a_record(true, sizeof(POISON) - 1, come);
+		part_of_a_record(true, 1, come);
+		records_behind_a_response(come);
+	}
+	records_behind_a_response(2 * (sizeof(POISON) - 1));
 }
 
 static void bytes_before_its_body(void)
@@ -356,6 +417,7 @@ static const struct unit_test tests[] = {
 	{"a connection is kept, and the next answer on it is the next request's", kept},
 	{"bytes that came before the request was sent do not answer it", bytes_before_the_request},
 	{"nor do such as lay behind what was read of the last response", bytes_behind_what_was_read},
+	{"nor such as come in small records, or parts of them", bytes_in_small_records},
 	{"a body that waited goes to the new connection with its head", bytes_before_its_body},
 	{"a connection that had ended is not asked, whatever the method", end_before_the_request},
 	{"one that ends behind the request is not asked again where that does harm", end_behind_the_request},

@@ -30,6 +30,7 @@ struct pipe_end {
 	int err;             /* found when all that arrived is read */
 	bool outside;        /* its owner is the test's */
 	bool has_read;       /* since it was told */
+	size_t record;       /* a read gives one whole record of so many bytes, as TLS would; 0: all that is there */
 	bool paused, stopped, destroyed, finished, spoilt, wants_room;
 };
 
@@ -73,6 +74,8 @@ static inline ssize_t pipe_read(struct stream *s, void *p, size_t n)
 
 	if (n > w->arrived - w->taken)
 		n = w->arrived - w->taken;
+	if (e->record)
+		n = n < e->record ? 0 : e->record;
 	if (n && e->pipe->whim) {
 		size_t few = pipe_whim(e->pipe, n);
 
@@ -143,6 +146,14 @@ static inline void pipe_finish(struct stream *s)
 	pipe_end_of(s)->finished = true;
 }
 
+static inline bool pipe_holds(const struct stream *s)
+{
+	const struct pipe_end *e = pipe_end_of(s);
+	const struct pipe_way *w = &e->pipe->way[1 - e->side];
+
+	return e->record && w->arrived > w->taken;
+}
+
 static inline void pipe_spoil(struct stream *s)
 {
 	pipe_end_of(s)->spoilt = true;
@@ -172,7 +183,7 @@ static inline struct pipe *pipe_new(struct loop *l, size_t room)
 {
 	static const struct stream_ops ops = {
 		.read = pipe_read, .write = pipe_write, .pause = pipe_pause, .unsent = pipe_unsent, .finish = pipe_finish,
-		.spoil = pipe_spoil, .ended = pipe_ended, .stop = pipe_stop, .destroy = pipe_destroy,
+		.spoil = pipe_spoil, .ended = pipe_ended, .holds = pipe_holds, .stop = pipe_stop, .destroy = pipe_destroy,
 	};
 	struct pipe *p = calloc(1, sizeof(*p));
 

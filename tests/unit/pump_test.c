@@ -12,6 +12,8 @@ void script_return(struct loop *l, uint8_t *block);
 #include "pipe_script.h"
 
 #define TOKEN "sesame-sesame"
+#define TOKEN_END "ame"
+#define PART 3
 /* a GET with that Authorization, literal and not indexed */
 #define ASK_WITH_TOKEN(stream) "\0\0\x1e" "\1\5\0\0\0" stream GET "\x0f\x08\x0d" TOKEN
 #define REQUESTS 64
@@ -28,17 +30,24 @@ struct world {
 	bool ended;
 };
 
-static bool has_token(const uint8_t *p, size_t n)
+static bool has(const uint8_t *p, size_t n, const char *text, size_t len)
 {
-	for (size_t at = 0; at + sizeof(TOKEN) - 1 <= n; at++)
-		if (memcmp(p + at, TOKEN, sizeof(TOKEN) - 1) == 0)
+	for (size_t at = 0; at + len <= n; at++)
+		if (memcmp(p + at, text, len) == 0)
 			return true;
 	return false;
 }
 
+static bool has_token(const uint8_t *p, size_t n)
+{
+	return has(p, n, TOKEN, sizeof(TOKEN) - 1);
+}
+
 void loop_return(struct loop *l, uint8_t *block)
 {
-	CU_ASSERT_FALSE(has_token(block, LOOP_BLOCK));
+	/* wherever it is cut, one of these is whole */
+	CU_ASSERT_FALSE(has(block, LOOP_BLOCK, TOKEN, PART));
+	CU_ASSERT_FALSE(has(block, LOOP_BLOCK, TOKEN_END, PART));
 	script_return(l, block);
 }
 
@@ -136,6 +145,34 @@ static void token_that_waits(void)
 	world_end(&w);
 }
 
+/* The field comes in two reads, the second of which is the shorter: it does not cover what the first has left. */
+static void token_in_two_reads(void)
+{
+	static const char pad[] = "\0\0\x70" "\1\1\0\0\0\1" GET "\x0f\x03\x5f"; /* a long field, then CONTINUATION */
+	static const uint8_t last[] = ASK_WITH_TOKEN("\1");
+
+	for (size_t cut = 1; cut < sizeof(last) - 1 - H2_FRAME_HEADER - (sizeof(GET) - 1); cut++) {
+		const size_t from = H2_FRAME_HEADER + sizeof(GET) - 1, rest = sizeof(last) - 1 - from;
+		uint8_t next[H2_FRAME_HEADER + sizeof(last)] = {0, 0, (uint8_t)rest, 9, 4, 0, 0, 0, 1};
+		uint8_t padding[0x70 - (sizeof(GET) - 1) - 3];
+		struct world w;
+
+		memset(padding, 'x', sizeof(padding));
+		memcpy(next + H2_FRAME_HEADER, last + from, rest);
+		world_begin(&w);
+		says(&w, HELLO, sizeof(HELLO) - 1);
+		says(&w, pad, sizeof(pad) - 1);
+		says(&w, padding, sizeof(padding));
+		says(&w, next, H2_FRAME_HEADER + cut);
+		CU_ASSERT_TRUE(turns(&w) < TURNS);
+		CU_ASSERT_EQUAL(w.requests, 0);
+		says(&w, next + H2_FRAME_HEADER + cut, rest - cut);
+		CU_ASSERT_TRUE(turns(&w) < TURNS);
+		CU_ASSERT_EQUAL(w.requests, 1);
+		world_end(&w);
+	}
+}
+
 /* Asks and resets, until what it says waits for time to pass. */
 static void hasty(struct world *w)
 {
@@ -190,6 +227,7 @@ static void quiet_while_it_waits(void)
 
 static const struct unit_test tests[] = {
 	{"a token behind a turn's requests does not stay in the loop's block", token_that_waits},
+	{"nor does a part of one that comes in two reads", token_in_two_reads},
 	{"a write that fails while requests wait lets nothing turn round", unwritable_while_it_waits},
 	{"requests that wait are thrown away when all is said", quiet_while_it_waits},
 };
