@@ -1,8 +1,8 @@
 /* sched: which stream may send next, small and interactive ones first.
  * Layer h2; knows nothing of HTTP/2. The core asks it once per quantum.
  * Invariant: every entry that waits is chosen after finitely many others: the lowest class that has any gets one
- * quantum in eight, and inside a class it is round-robin. While bulk is held back, class 2 has its one in eight beside
- * others, and nothing when only it waits.
+ * quantum in eight, and inside a class it is round-robin. While bulk is held back, class 2 has its one in eight
+ * beside others, and nothing when only it waits.
  *
  *   class 0   under 64 KiB sent so far, or interactive (upgraded)    answers, pages, API calls
  *   class 1   under 1 MiB                                            scripts, images
