@@ -192,6 +192,17 @@ static int why_ended(const struct h2 *h)
 	return h->calmed ? ADIT_ERR_FLOOD : ADIT_ERR_PROTO;
 }
 
+/* Somebody sends who should not wait behind bulk. Whoever becomes bulk himself was no company for it. */
+static void note_small(struct h2 *h, const struct h2_stream *s)
+{
+	if (!sched_is_bulk(&s->turn)) {
+		h->small_id = s->id;
+		h->small_us = h->now_us;
+	} else if (h->small_id == s->id) {
+		h->small_id = 0;
+	}
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	struct h2 *h = arg;
@@ -209,6 +220,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (s && frame->hd.type == NGHTTP2_HEADERS) {
 		if (frame->headers.nvlen && frame->headers.nva[0].flags & NGHTTP2_NV_FLAG_NO_COPY_NAME)
 			h2_stream_forget_text(s);
+		note_small(h, s);
 		h2_stream_ready(s); /* only now has a request's stream a window */
 	}
 	if (s && end && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
@@ -252,6 +264,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	/* a connection that lives for hours is small while it says little at a time, and bulk while it never catches up */
 	s->turn.sent = s->raw && !s->out.len ? 0 : s->turn.sent + n;
 	h->sent += n;
+	note_small(h, s);
 	half_credit(&s->half, n);
 	h2_stream_ready(s);
 	return 0;
@@ -332,6 +345,16 @@ static void put(struct h2 *h)
 	h->rest_len -= n;
 }
 
+static bool holds_bulk(const struct h2 *h)
+{
+	return h->bulk_held && h->small_id && h->now_us - h->small_us < H2_COMPANY_US;
+}
+
+void h2_hold_bulk(struct h2 *h, bool hold)
+{
+	h->bulk_held = hold;
+}
+
 /* Lets the scheduler's choice send one quantum. False when none may send or there is no room for it. */
 static bool choose(struct h2 *h)
 {
@@ -339,7 +362,7 @@ static bool choose(struct h2 *h)
 
 	if (h->out_room < H2_FRAME_HEADER + 1 || nghttp2_session_get_remote_window_size(h->session) <= 0)
 		return false;
-	e = sched_next(&h->sched);
+	e = sched_next(&h->sched, !holds_bulk(h));
 	if (!e)
 		return false;
 	h->chosen = container_of(e, struct h2_stream, turn);

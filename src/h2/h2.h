@@ -118,6 +118,9 @@ void h2_abort_all(struct h2 *h, int err);
 
 /** Tells the time and the round-trip time (0 = unknown), for the growth of windows; microseconds. */
 void h2_clock(struct h2 *h, uint64_t now_us, uint32_t srtt_us);
+/** Enough is on its way: while others send beside bulk (sched.h), who would wait behind that, pulls bring none of it
+ *  but what its turns among them are. Bulk that is alone is not held. */
+void h2_hold_bulk(struct h2 *h, bool hold);
 
 /**
  * Asking role: a new stream's half. Link yours to it, then give it the request's head. NULL with `*err`:

@@ -18,6 +18,9 @@
 #define H2_SRTT_UNKNOWN_US 50000
 /** A window is told to be open again when this part of it was taken: so much of it is lost to the round trip. */
 #define H2_WINDOW_TOLD_PARTS 4
+/** So long after a small message bulk still counts as having company: visitors come again within it, and who comes
+ *  later finds the way full once. */
+#define H2_COMPANY_US 100000
 /** Fields besides those of a message's list: pseudo fields, content-length, adit-status. */
 #define H2_PSEUDO_MAX 8
 /** What a field counts besides its text, RFC 9113 section 6.5.2. */
@@ -63,6 +66,9 @@ struct h2 {
 	uint8_t *out;        /* the caller's buffer, during h2_pull only */
 	size_t out_room;
 	struct h2_stream *chosen;
+	bool bulk_held;      /* see h2_hold_bulk */
+	int32_t small_id;    /* which stream that is no bulk sent last, and when; 0 = long ago */
+	uint64_t small_us;
 	struct h2_stream *block; /* whose field block is arriving, until it is closed */
 	uint64_t sent;       /* body bytes, of all streams */
 };

@@ -34,6 +34,19 @@ void sched_remove(struct sched_entry *e)
 	list_remove(&e->node);
 }
 
+bool sched_is_bulk(const struct sched_entry *e)
+{
+	return class_of(e) == SCHED_CLASSES - 1;
+}
+
+static bool others_wait(const struct sched *s)
+{
+	for (int i = 0; i < SCHED_CLASSES - 1; i++)
+		if (!list_empty(&s->ready[i]))
+			return true;
+	return false;
+}
+
 static struct list *pick_class(struct sched *s)
 {
 	bool lowest = ++s->turn % SCHED_LOWEST_EVERY == 0;
@@ -47,9 +60,9 @@ static struct list *pick_class(struct sched *s)
 	return NULL;
 }
 
-struct sched_entry *sched_next(struct sched *s)
+struct sched_entry *sched_next(struct sched *s, bool bulk)
 {
-	struct list *l = pick_class(s);
+	struct list *l = bulk || others_wait(s) ? pick_class(s) : NULL;
 	struct sched_entry *e;
 
 	if (!l)

@@ -1,7 +1,8 @@
 /* sched: which stream may send next, small and interactive ones first.
  * Layer h2; knows nothing of HTTP/2. The core asks it once per quantum.
  * Invariant: every entry that waits is chosen after finitely many others: the lowest class that has any gets one
- * quantum in eight, and inside a class it is round-robin.
+ * quantum in eight, and inside a class it is round-robin. While bulk is held back, class 2 has its one in eight
+ * beside others, and nothing when only it waits.
  *
  *   class 0   under 64 KiB sent so far, or interactive (upgraded)    answers, pages, API calls
  *   class 1   under 1 MiB                                            scripts, images
@@ -41,7 +42,9 @@ static inline bool sched_is_queued(const struct sched_entry *e)
 	return !list_empty(&e->node);
 }
 void sched_remove(struct sched_entry *e);
-/** Takes out the one to send now, NULL when none waits. */
-struct sched_entry *sched_next(struct sched *s);
+/** Is it of the lowest class? */
+bool sched_is_bulk(const struct sched_entry *e);
+/** Takes out the one to send now, NULL when none waits, or only those of the lowest class do and not `bulk`. */
+struct sched_entry *sched_next(struct sched *s, bool bulk);
 
 #endif

@@ -569,6 +569,11 @@ size_t link_inflight_limit(const struct link *l)
 	return l->pacing.limit;
 }
 
+size_t link_bulk_limit(const struct link *l)
+{
+	return pacing_bulk(&l->pacing);
+}
+
 size_t link_memory(const struct link *l)
 {
 	size_t spare = l->replay.spare ? REPLAY_CHUNK_COST : 0;

@@ -26,6 +26,8 @@
 /** In-flight limit = size of the replay buffer: start and floor, and ceiling. Between: 2 x delivery rate x min RTT. */
 #define LINK_INFLIGHT_MIN (256u * 1024)
 #define LINK_INFLIGHT_MAX (16u * 1024 * 1024)
+/** What bulk may have in flight beside others, on a path without length (see pacing_bulk). */
+#define LINK_INFLIGHT_SHARED (128u * 1024)
 /** Pull from the session while the carrier holds less than LOW unsent, up to HIGH. */
 #define LINK_UNSENT_LOW (32u * 1024)
 #define LINK_UNSENT_HIGH (96u * 1024)
@@ -113,6 +115,8 @@ uint64_t link_rx_offset(const struct link *l); /* DATA bytes received */
 uint64_t link_tx_offset(const struct link *l); /* DATA bytes pulled from the session */
 uint64_t link_acked(const struct link *l);     /* of those, acknowledged */
 size_t link_inflight_limit(const struct link *l);
+/** How many un-acked bytes bulk should leave in flight when others send beside it. */
+size_t link_bulk_limit(const struct link *l);
 /** Bytes of memory held for replay and control frames. */
 size_t link_memory(const struct link *l);
 /** Smoothed and least round-trip time in microseconds; 0 before the first sample. */

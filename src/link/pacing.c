@@ -18,7 +18,7 @@ void pacing_init(struct pacing *p)
 void pacing_restart(struct pacing *p)
 {
 	p->new_path = true;
-	p->round = false;
+	p->round = p->near = false;
 	p->grown_at = 0;
 	memset(p->rates, 0, sizeof(p->rates));
 }
@@ -44,6 +44,7 @@ void pacing_rtt(struct pacing *p, uint64_t rtt_ms, uint64_t now_ms)
 
 	if (rtt_ms > RTT_MAX_MS)
 		rtt_ms = RTT_MAX_MS;
+	p->near = p->near || !rtt_ms;
 	us = rtt_ms ? (uint32_t)rtt_ms * 1000 : RTT_UNDER_1MS_US;
 	rtt_window(p, us, now_ms);
 	/* RFC 6298 section 2: the first sample is taken as it is, then alpha = 1/8 */
@@ -56,6 +57,11 @@ uint32_t pacing_min_rtt_us(const struct pacing *p)
 	if (p->min_rtt_us[1] && p->min_rtt_us[1] < p->min_rtt_us[0])
 		return p->min_rtt_us[1];
 	return p->min_rtt_us[0];
+}
+
+size_t pacing_bulk(const struct pacing *p)
+{
+	return p->near && p->limit > LINK_INFLIGHT_SHARED ? LINK_INFLIGHT_SHARED : p->limit;
 }
 
 void pacing_idle(struct pacing *p)

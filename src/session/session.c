@@ -41,6 +41,7 @@ static size_t link_pull(void *arg, uint8_t *p, size_t cap)
 {
 	struct session *s = arg;
 
+	h2_hold_bulk(s->h2, link_tx_offset(s->link) - link_acked(s->link) >= link_bulk_limit(s->link));
 	return h2_pull(s->h2, p, cap);
 }
 

@@ -422,6 +422,64 @@ static void small_first(void)
 	pair_free(&p);
 }
 
+/* A download that is past its first megabyte, with more of it waiting to be sent; the answering end's clock at 1 s. */
+static void begin_bulk(struct h2_pair *p, struct half_script *bulk, struct half_script *origin)
+{
+	pair_ask(p, bulk);
+	bulk->keep_up = true;
+	script_grant(bulk, 1000000);
+	script_get(bulk, "GET");
+	pair_run(p);
+	h2_clock(p->ask.h2, 0, 0);
+	h2_clock(p->answer.h2, 1000000, 0);
+	script_respond(origin, 200, HEAD_LENGTH_UNKNOWN, false, "");
+	while (origin->sent < 2000000) {
+		script_send(origin, 2000000 - origin->sent);
+		pair_run(p);
+	}
+	script_send(origin, 1000000);
+}
+
+/* Frames of DATA that the next pull brings. */
+static unsigned pulled(struct h2_pair *p)
+{
+	unsigned before = pair_count(&p->answer, FRAME_DATA_TYPE);
+
+	pull_aside(p);
+	return pair_count(&p->answer, FRAME_DATA_TYPE) - before;
+}
+
+/* small: the response to a second visitor, at 1 s; the hold counts until 1.1 s */
+static void bulk_is_held(void)
+{
+	struct half_script bulk, small, origins[2];
+	struct h2_pair p;
+
+	pair_init(&p, origins, 2);
+	begin_bulk(&p, &bulk, &origins[0]);
+	h2_hold_bulk(p.answer.h2, true);
+	CU_ASSERT_EQUAL(pulled(&p), 1); /* alone */
+	h2_hold_bulk(p.answer.h2, false);
+	pair_ask(&p, &small);
+	script_get(&small, "GET");
+	pair_move(&p.ask, &p.answer);
+	h2_hold_bulk(p.answer.h2, true);
+	script_respond(&origins[1], 200, 2048, false, "");
+	script_send(&origins[1], 2048);
+	half_end(&origins[1].half, NULL);
+	CU_ASSERT_EQUAL(pulled(&p), 1); /* the small one's */
+	CU_ASSERT_EQUAL(p.answer.seen[p.answer.seen_count - 1].length, 2048);
+	CU_ASSERT_EQUAL(pulled(&p), 0);
+	h2_hold_bulk(p.answer.h2, false);
+	CU_ASSERT_EQUAL(pulled(&p), 1);
+	h2_hold_bulk(p.answer.h2, true);
+	h2_clock(p.answer.h2, 1099999, 0);
+	CU_ASSERT_EQUAL(pulled(&p), 0);
+	h2_clock(p.answer.h2, 1100000, 0);
+	CU_ASSERT_EQUAL(pulled(&p), 1); /* alone again */
+	pair_free(&p);
+}
+
 /* A full pull is one frame of the quantum, whatever the stream has more. */
 static void quantum(void)
 {
@@ -461,6 +519,7 @@ static const struct unit_test tests[] = {
 	{"a budget is taken at every level or at none", parent_budget},
 	{"there are 1024 streams at once and no more", too_many_streams},
 	{"a small response starts after one quantum of a large one", small_first},
+	{"bulk is held back beside others, and not when it is alone", bulk_is_held},
 	{"body leaves in frames of one quantum", quantum},
 };
 

@@ -271,6 +271,25 @@ static void the_least_round_trip_is_of_the_last_ten_seconds(void)
 	CU_ASSERT_EQUAL(p.srtt_us, 90000);
 }
 
+static void bulk_beside_others_leaves_little_in_flight_on_a_short_path(void)
+{
+	struct pacing p;
+
+	pacing_init(&p);
+	CU_ASSERT_EQUAL(pacing_bulk(&p), p.limit); /* nothing is known yet */
+	pacing_rtt(&p, 1, 1000);
+	CU_ASSERT_EQUAL(pacing_bulk(&p), p.limit);
+	pacing_rtt(&p, 0, 2000);
+	CU_ASSERT_EQUAL(pacing_bulk(&p), LINK_INFLIGHT_SHARED);
+	/* later ones may have waited behind what is in flight */
+	for (uint64_t t = 3000; t < 60000; t += 1000)
+		pacing_rtt(&p, 7, t);
+	CU_ASSERT_EQUAL(pacing_bulk(&p), LINK_INFLIGHT_SHARED);
+	pacing_restart(&p);
+	pacing_rtt(&p, 50, 60000);
+	CU_ASSERT_EQUAL(pacing_bulk(&p), p.limit);
+}
+
 /* ---- a simulated path: 25 ms each way, 200 MB/s; steps of 0.1 ms */
 
 #define STEPS_MS 10
@@ -401,6 +420,8 @@ static const struct unit_test tests[] = {
 	{"the limit grows when acks take longer than PINGs say", the_limit_grows_when_acks_take_longer_than_pings},
 	{"the limit falls when it is not what blocks", the_limit_falls_when_it_is_not_what_blocks},
 	{"the least round trip is that of the last ten seconds", the_least_round_trip_is_of_the_last_ten_seconds},
+	{"bulk that has company leaves little in flight where a PING takes no millisecond",
+	 bulk_beside_others_leaves_little_in_flight_on_a_short_path},
 	{"a path of 50 ms and 200 MB/s is filled within two seconds", a_long_fast_path_is_filled_within_two_seconds},
 };
 

@@ -23,7 +23,7 @@ static void turns(struct fixture *f, int n, int out[ENTRIES])
 {
 	memset(out, 0, ENTRIES * sizeof(*out));
 	for (int i = 0; i < n; i++) {
-		struct sched_entry *e = sched_next(&f->s);
+		struct sched_entry *e = sched_next(&f->s, true);
 
 		CU_ASSERT_PTR_NOT_NULL_FATAL(e);
 		out[e - f->e]++;
@@ -39,7 +39,7 @@ static void round_robin(void)
 	for (int i = 0; i < ENTRIES; i++)
 		sched_add(&f.s, &f.e[i]);
 	for (int i = 0; i < 40; i++) {
-		struct sched_entry *e = sched_next(&f.s);
+		struct sched_entry *e = sched_next(&f.s, true);
 
 		CU_ASSERT_PTR_EQUAL(e, &f.e[i % ENTRIES]);
 		sched_add(&f.s, e);
@@ -93,6 +93,29 @@ static void lowest_alone(void)
 	CU_ASSERT_EQUAL(got[3], 100);
 }
 
+static void bulk_left_out(void)
+{
+	struct fixture f;
+	int bulk = 0;
+
+	make(&f);
+	f.e[0].sent = SCHED_MEDIUM;
+	f.e[1].sent = SCHED_SMALL;
+	sched_add(&f.s, &f.e[0]);
+	for (int i = 0; i < 2 * SCHED_LOWEST_EVERY; i++)
+		CU_ASSERT_PTR_NULL(sched_next(&f.s, false));
+	for (int i = 0; i < 10 * SCHED_LOWEST_EVERY; i++) {
+		sched_add(&f.s, &f.e[0]);
+		sched_add(&f.s, &f.e[1]);
+		bulk += sched_next(&f.s, false) == &f.e[0];
+	}
+	CU_ASSERT_EQUAL(bulk, 10);
+	sched_remove(&f.e[1]);
+	sched_add(&f.s, &f.e[0]);
+	CU_ASSERT_PTR_NULL(sched_next(&f.s, false));
+	CU_ASSERT_PTR_EQUAL(sched_next(&f.s, true), &f.e[0]);
+}
+
 static void added_twice(void)
 {
 	struct fixture f;
@@ -100,8 +123,8 @@ static void added_twice(void)
 	make(&f);
 	sched_add(&f.s, &f.e[0]);
 	sched_add(&f.s, &f.e[0]);
-	CU_ASSERT_PTR_EQUAL(sched_next(&f.s), &f.e[0]);
-	CU_ASSERT_PTR_NULL(sched_next(&f.s));
+	CU_ASSERT_PTR_EQUAL(sched_next(&f.s, true), &f.e[0]);
+	CU_ASSERT_PTR_NULL(sched_next(&f.s, true));
 }
 
 static void removed(void)
@@ -110,12 +133,12 @@ static void removed(void)
 
 	make(&f);
 	sched_remove(&f.e[0]);
-	CU_ASSERT_PTR_NULL(sched_next(&f.s));
+	CU_ASSERT_PTR_NULL(sched_next(&f.s, true));
 	sched_add(&f.s, &f.e[0]);
 	sched_add(&f.s, &f.e[1]);
 	sched_remove(&f.e[0]);
-	CU_ASSERT_PTR_EQUAL(sched_next(&f.s), &f.e[1]);
-	CU_ASSERT_PTR_NULL(sched_next(&f.s));
+	CU_ASSERT_PTR_EQUAL(sched_next(&f.s, true), &f.e[1]);
+	CU_ASSERT_PTR_NULL(sched_next(&f.s, true));
 }
 
 static const struct unit_test tests[] = {
@@ -123,6 +146,7 @@ static const struct unit_test tests[] = {
 	{"small ones go first, and the lowest class gets one turn in eight", small_first},
 	{"an interactive one stays among the small however much it sent", interactive},
 	{"who is alone is always chosen", lowest_alone},
+	{"bulk that is held waits when it is alone, and keeps one turn in eight beside others", bulk_left_out},
 	{"adding one that waits changes nothing", added_twice},
 	{"one that was removed is not chosen", removed},
 };
