@@ -209,7 +209,7 @@ static void refuse_upgrade(struct h2_stream *s)
 {
 	bool told = s->in_told;
 
-	s->in_told = s->rest_over = true;
+	s->in_told = true;
 	h2_stream_enough(s);
 	if (!told)
 		half_end(&s->half, NULL);
@@ -334,6 +334,7 @@ void h2_stream_enough(struct h2_stream *s)
 	/* the far end may have to send the rest before it reads our end: nothing of it may stand in its way */
 	drop_in(s);
 	s->enough = true;
+	s->rest_over = s->rest_over || s->upgrade; /* it is no request's body */
 	s->rest_mark = s->in_total;
 	reset_rest(s);
 }
