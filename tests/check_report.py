@@ -156,6 +156,24 @@ def check_goals():
         check(told(*entries) == wanted, f"tunnels: {entries} are {told(*entries)}, wanted {wanted}")
 
 
+def check_ratios():
+    """What is judged beside another: by rounds that both have; a round without adit's figure counts against it."""
+    def told(mine, other):
+        results, context = report.Results(), Summed(False)
+        for subject, figures in (("adit", mine), ("nghttpx", other)):
+            for round_, figure in enumerate(figures, 1):
+                found = {"cpu_us_per_request": figure} if figure else None
+                results.add(round_, "get-1", subject, "ok" if figure else "failed", found,
+                            reason=None if figure else "r")
+        tunnels.ratios(context, results, ["get-1"])
+        return context.summaries[0][1:]
+    for mine, other, wanted in (([80, 85, 90], [100, 100, 100], ("×0.85 (0.80–0.90)", True)),
+                                ([86], [100], ("×0.86", False)),
+                                ([80, None], [100, 100], ("×0.80 failed in 1 of 2 rounds", False)),
+                                ([80], [None], ("skipped: no figure of two nghttpx", None))):
+        check(told(mine, other) == wanted, f"tunnels: {mine} beside {other} are {told(mine, other)}, wanted {wanted}")
+
+
 def check_folder():
     """Only a report is replaced."""
     with tempfile.TemporaryDirectory() as folder:
@@ -224,6 +242,7 @@ check_sections()
 check_crowds()
 check_amounts()
 check_goals()
+check_ratios()
 check_folder()
 check_visitors()
 for error in errors:

@@ -58,6 +58,15 @@ GOALS = (
 	("restart", ("back_ms",), "Server killed and started again: back after", "ms", 1, 150, False),
 	("hole", ("back_ms",), "Black hole in use: back after", "ms", 1, 4000, False),
 )
+# (row, metric, what, the other, what that is called, bound): the ratio of adit's to the other's, round by round.
+RATIOS = (
+	("get-1", "cpu_us_per_request", "CPU of a small request, 1 visitor", BASE, "two nghttpx", 0.85),
+	("get-10", "cpu_us_per_request", "CPU of a small request, 10 visitors", BASE, "two nghttpx", 0.85),
+	("get-100", "cpu_us_per_request", "CPU of a small request, 100 visitors", BASE, "two nghttpx", 0.7),
+	("h2-100", "cpu_us_per_request", "CPU of a small request, HTTP/2 visitor", BASE, "two nghttpx", 0.85),
+	("down-1g", "cpu_s_per_gb", "CPU of 1 GB down", "nghttpx-tuned", "two nghttpx with large windows", 0.7),
+	("up-256m", "cpu_s_per_gb", "CPU of 256 MB up", "nghttpx-tuned", "two nghttpx with large windows", 0.6),
+)
 
 
 def arguments(context):
@@ -158,6 +167,25 @@ def goals(context, results, rows_):
 		context.summary(question, "–", told, met)
 
 
+def ratios(context, results, rows_):
+	"""The same for what is only judged beside another: one that was not measured is no reason to call it missed."""
+	for row, metric, what, other, called, bound in RATIOS:
+		question = f"{what}; at most ×{bound:g} that of {called}"
+		if row not in rows_ or left_out(context, results, row, question):
+			continue
+		mine, base = (Seen(results, row, s, metric) for s in ("adit", other))
+		if not base.values:
+			context.summary(question, "–", f"skipped: no figure of {called}", None)
+			continue
+		each = [mine.values[r] / base.values[r] for r in mine.values if base.values.get(r)]
+		lacking = mine.lacking() or ("" if each else "no figure")
+		told = f"×{statistics.median(each):.2f}" if each else ""
+		if len(each) > 1:
+			told += f" ({min(each):.2f}–{max(each):.2f})"
+		context.summary(question, "–", f"{told} {lacking}".strip(),
+			bool(each) and not lacking and round(statistics.median(each), 2) <= bound)
+
+
 def arrivals(context, results, rows_):
 	"""The download that is cut: every round of it has to arrive."""
 	question = "Cut in mid-download: arrived in its whole length"
@@ -200,6 +228,7 @@ def run(context):
 	spread = "\n".join(line for row in args.only
 		for line in report.row_table(results, row, rows.ROWS[row][1], measured, base))
 	context.write("tunnels-rows.md", f"# adit beside other tunnels: every row, with its spread\n\n{spread}")
+	ratios(context, results, args.only)
 	goals(context, results, args.only)
 	arrivals(context, results, args.only)
 	own_faults(context, results)
@@ -214,6 +243,7 @@ def run(context):
 		lines = remarks(results, status)
 		if lines:
 			parts.append(f"{words}:\n\n" + "\n".join(lines))
+	parts.append("What bounds the rows whose goal is missed, by profiles and counts: [bench.md](../bench.md).")
 	parts.append("With the spread over the rounds: [tunnels-rows.md](tunnels-rows.md). "
 		f"Raw: {raw(context, results)}. How each is set up: `contrib/bench/subjects.py` and `peers.py`; `peers.sh` gets "
 		"and builds them.")
