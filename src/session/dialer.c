@@ -319,7 +319,9 @@ static void session_detached(void *owner, int err, const char *detail)
 		dialer_drop_attempt(d);
 		wait = wait_for_next(d, err, detail, 0);
 	}
-	d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
+	/* who is asked to take another carrier lets this one go once it has; should it not have, that is told then */
+	if (!d->knock)
+		d->o.events->down(d->o.owner, err, *detail ? detail : err_text(err), wait);
 }
 
 static void session_doubted(void *owner, bool suspect)
