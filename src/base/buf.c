@@ -23,7 +23,7 @@ static void drop_head(struct buf *b)
 	b->head = c->next;
 	if (!b->head)
 		b->tail = NULL;
-	pool_give(b->pool, c);
+	pool_give(b->pool, c, sizeof(*c) + c->cap);
 }
 
 void buf_clear(struct buf *b)

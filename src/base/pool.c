@@ -12,65 +12,79 @@ struct pool_block {
 	struct pool_block *next;
 };
 
-static void *take_large(struct pool *p)
+static bool is_large(size_t n)
 {
-	struct pool_block *b = p->large;
+	return n >= POOL_LARGE_MIN && n <= POOL_LARGE;
+}
 
-	if (!b)
+static size_t class_of(size_t n)
+{
+	return (n + POOL_STEP - POOL_FIRST - 1) / POOL_STEP;
+}
+
+static size_t size_of(size_t class)
+{
+	return class * POOL_STEP + POOL_FIRST;
+}
+
+/* By size alone: it may be given to another pool than it came from, or have come from none. */
+static void *fresh(size_t n)
+{
+	if (is_large(n))
 		return malloc(POOL_LARGE);
-	p->large = b->next;
-	p->large_kept -= POOL_LARGE;
+	return malloc(n > POOL_BLOCK_MAX ? n : size_of(class_of(n)));
+}
+
+/* The first of a list. The next one will be wanted soon, and is not in the first cache any more. */
+static void *take_first(struct pool_block **list, size_t size, size_t *kept)
+{
+	struct pool_block *b = *list;
+
+	*list = b->next;
+	*kept -= size;
+	__builtin_prefetch(b->next, 1);
 	return b;
-}
-
-/* malloc may have given a little more than was asked for, where the rest would have been too small for a block. */
-static bool is_large(size_t size)
-{
-	return size >= POOL_LARGE && size <= POOL_LARGE + POOL_STEP;
-}
-
-static bool give_large(struct pool *p, struct pool_block *b)
-{
-	if (p->large_kept + POOL_LARGE > POOL_LARGE_KEEP)
-		return false;
-	b->next = p->large;
-	p->large = b;
-	p->large_kept += POOL_LARGE;
-	return true;
 }
 
 void *pool_take(struct pool *p, size_t n)
 {
-	size_t class = (n + POOL_STEP - POOL_FIRST - 1) / POOL_STEP;
-	struct pool_block *b;
-
-	if (p && n >= POOL_LARGE_MIN && n <= POOL_LARGE)
-		return take_large(p);
-	if (!p || n > POOL_BLOCK_MAX)
-		return malloc(n);
-	b = p->free[class];
-	if (!b)
-		return malloc(class * POOL_STEP + POOL_FIRST);
-	p->free[class] = b->next;
-	p->kept -= class * POOL_STEP + POOL_FIRST;
-	return b;
+	if (p && is_large(n) && p->large)
+		return take_first(&p->large, POOL_LARGE, &p->large_kept);
+	if (p && n <= POOL_BLOCK_MAX && p->free[class_of(n)])
+		return take_first(&p->free[class_of(n)], size_of(class_of(n)), &p->kept);
+	return fresh(n);
 }
 
-void pool_give(struct pool *p, void *block)
+static void keep(struct pool_block **list, struct pool_block *b, size_t size, size_t *kept)
+{
+	b->next = *list;
+	*list = b;
+	*kept += size;
+}
+
+void pool_give(struct pool *p, void *block, size_t n)
+{
+	size_t class = class_of(n);
+
+	if (p && block && is_large(n) && p->large_kept + POOL_LARGE <= POOL_LARGE_KEEP)
+		keep(&p->large, block, POOL_LARGE, &p->large_kept);
+	else if (p && block && n <= POOL_BLOCK_MAX && class && p->kept + size_of(class) <= POOL_KEEP)
+		keep(&p->free[class], block, size_of(class), &p->kept);
+	else
+		free(block);
+}
+
+/* malloc may have given a little more than was asked for, so each is of the largest size that it surely holds. */
+void pool_give_unsized(struct pool *p, void *block)
 {
 	size_t size = p && block ? malloc_usable_size(block) : 0;
-	size_t class = (size - POOL_FIRST) / POOL_STEP;
-	struct pool_block *b = block;
 
-	if (is_large(size) && give_large(p, b))
-		return;
-	if (size < POOL_STEP + POOL_FIRST || size > POOL_BLOCK_MAX || p->kept + size > POOL_KEEP) {
+	if (size >= POOL_LARGE && size <= POOL_LARGE + POOL_STEP)
+		pool_give(p, block, POOL_LARGE);
+	else if (size >= POOL_FIRST && size <= POOL_BLOCK_MAX)
+		pool_give(p, block, size_of((size - POOL_FIRST) / POOL_STEP));
+	else
 		free(block);
-		return;
-	}
-	b->next = p->free[class];
-	p->free[class] = b;
-	p->kept += class * POOL_STEP + POOL_FIRST;
 }
 
 static void free_all(struct pool_block **list)
@@ -99,7 +113,14 @@ void *pool_take(struct pool *p, size_t n)
 	return malloc(n);
 }
 
-void pool_give(struct pool *p, void *block)
+void pool_give(struct pool *p, void *block, size_t n)
+{
+	(void)p;
+	(void)n;
+	free(block);
+}
+
+void pool_give_unsized(struct pool *p, void *block)
 {
 	(void)p;
 	free(block);

@@ -1,9 +1,11 @@
 /* pool: freed blocks kept at hand, by size, for what comes and goes with each request.
  * Layer base; a loop has one, and those who live on it take and give small blocks by it.
- * Invariants: a block is malloc's own, so what was taken here may be given to free(), and what malloc gave may be given
- * here; at most POOL_KEEP and POOL_LARGE_KEEP bytes are kept. One thread.
+ * Invariants: a block is malloc's own, so what was taken here may be given to free(); at most POOL_KEEP and
+ * POOL_LARGE_KEEP bytes are kept. One thread.
  * Why: glibc keeps seven freed blocks of a size at hand. A hundred requests at once free more than that, and then each
  * is merged with its neighbours and cut out of them anew. Blocks of a record's size are never among those seven.
+ * Who gives a block says how large it is: of a hundred requests' memory most has left the first cache, and a look at
+ * the block, or at malloc's word before it, waits for it.
  * With sanitizers, and where the C library does not tell how large a block is, it keeps nothing.
  */
 #ifndef ADIT_BASE_POOL_H
@@ -42,7 +44,9 @@ void pool_clear(struct pool *p);
 
 /** As malloc; `p` may be NULL. */
 void *pool_take(struct pool *p, size_t n);
-/** As free; `p` may be NULL. */
-void pool_give(struct pool *p, void *block);
+/** As free, of a block of pool_take(`n`), by whichever pool, or of NULL; `p` may be NULL. */
+void pool_give(struct pool *p, void *block, size_t n);
+/** The same for a library that does not say how much it is; also of what realloc has made of such a block. */
+void pool_give_unsized(struct pool *p, void *block);
 
 #endif

@@ -37,6 +37,7 @@ struct exchange {
 	char detail[EXCHANGE_DETAIL_MAX + 1];
 	char name[EXCHANGE_HOST_MAX + 1];
 	char *text; /* host NUL path NUL accept NUL, NULL when there was no memory for them */
+	size_t text_size;
 	const char *accept; /* in `text`: in what form an error is told */
 };
 
@@ -54,7 +55,7 @@ static void forget_head(struct exchange *x)
 {
 	if (x->kept)
 		head_free(x->kept);
-	pool_give(x->pool, x->kept);
+	pool_give(x->pool, x->kept, sizeof(*x->kept));
 	x->kept = NULL;
 }
 
@@ -69,8 +70,8 @@ static void leave(struct exchange *x)
 		return;
 	forget_head(x);
 	places_unref(&x->places);
-	pool_give(x->pool, x->text);
-	pool_give(x->pool, x);
+	pool_give(x->pool, x->text, x->text_size);
+	pool_give(x->pool, x, sizeof(*x));
 }
 
 /* Both sides are unlinked or have said all. */
@@ -430,7 +431,8 @@ static void note_request(struct exchange *x, const struct head *h, bool bodyless
 	x->websocket = str_eq_nocase(head_get(h, HEAD_PROTOCOL), STR("websocket"));
 	x->was_head = str_eq(method, STR("HEAD"));
 	str_cut(method, x->method, sizeof(x->method));
-	x->text = at = pool_take(x->pool, host_n + path_n + accept_n + 3);
+	x->text_size = host_n + path_n + accept_n + 3;
+	x->text = at = pool_take(x->pool, x->text_size);
 	if (!at)
 		return; /* the log line goes without them */
 	str_cut(host, at, host_n + 1);

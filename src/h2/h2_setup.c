@@ -20,7 +20,7 @@ static void give(void *p, void *arg)
 	if (h->secret_held)
 		memory_free_wiped(p);
 	else
-		pool_give(h->pool, p);
+		pool_give_unsized(h->pool, p);
 }
 
 static void *take_cleared(size_t n, size_t size, void *arg)

@@ -99,7 +99,7 @@ void h2_stream_free(struct h2_stream *s)
 	h2_stream_forget_text(s);
 	fields_free(&s->out_trailers);
 	fields_free(&s->in_trailers);
-	pool_give(s->h2->pool, s);
+	pool_give(s->h2->pool, s, sizeof(*s));
 }
 
 void h2_stream_drop(struct h2_stream *s, int err)
@@ -145,7 +145,7 @@ void h2_stream_forget_text(struct h2_stream *s)
 	if (!s->text)
 		return;
 	secret_wipe(s->text, s->text_len);
-	pool_give(s->h2->pool, s->text);
+	pool_give(s->h2->pool, s->text, s->text_len);
 	s->text = NULL;
 }
 

@@ -28,8 +28,8 @@ void fields_free(struct fields *f)
 	if (!f->v && !f->block)
 		return;
 	fields_reset(f);
-	pool_give(f->pool, f->v);
-	pool_give(f->pool, f->block);
+	pool_give(f->pool, f->v, f->cap * sizeof(*f->v));
+	pool_give(f->pool, f->block, f->size);
 	fields_init(f);
 }
 
@@ -63,7 +63,7 @@ static int grow(struct fields *f, size_t n, struct str *a, struct str *b)
 	if (f->used)
 		memcpy(block, f->block, f->used);
 	secret_wipe(f->block, f->used);
-	pool_give(f->pool, f->block);
+	pool_give(f->pool, f->block, f->size);
 	f->block = block;
 	f->size = (uint32_t)size;
 	rebase(a, f, own_a, old);
@@ -90,7 +90,7 @@ static int grow_entries(struct fields *f, uint32_t n)
 		return ADIT_ERR_NOMEM;
 	if (f->n)
 		memcpy(v, f->v, f->n * sizeof(*v));
-	pool_give(f->pool, f->v);
+	pool_give(f->pool, f->v, f->cap * sizeof(*f->v));
 	f->v = v;
 	f->cap = cap;
 	return 0;

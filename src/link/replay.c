@@ -36,12 +36,13 @@ static void drop_head(struct replay *r)
 	if (!r->head)
 		r->tail = NULL;
 	r->held -= cost(c);
-	pool_give(r->pool, c);
+	pool_give(r->pool, c, cost(c));
 }
 
 static void drop_spare(struct replay *r)
 {
-	pool_give(r->pool, r->spare);
+	if (r->spare)
+		pool_give(r->pool, r->spare, cost(r->spare));
 	r->spare = NULL;
 }
 

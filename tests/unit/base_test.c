@@ -1,6 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+#ifdef HAVE_MALLOC_USABLE_SIZE
+#include <malloc.h>
+#endif
+
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
@@ -290,31 +295,45 @@ static void pool_lends(void)
 	void *a = pool_take(&p, 100), *b = pool_take(&p, POOL_BLOCK_MAX + 1), *c;
 
 	memset(a, 1, 100);
-	pool_give(&p, a);
-	pool_give(&p, b);
-	pool_give(&p, NULL);
+	pool_give(&p, a, 100);
+	pool_give(&p, b, POOL_BLOCK_MAX + 1);
+	pool_give(&p, NULL, 100);
 	CU_ASSERT(p.kept <= 120);
 	c = pool_take(&p, 97);
 	CU_ASSERT(p.kept == 0);
 	free(c);
-	pool_give(&p, malloc(40));
-	pool_give(NULL, pool_take(NULL, 10));
+	pool_give_unsized(&p, malloc(40));
+	pool_give_unsized(&p, NULL);
+	pool_give(NULL, pool_take(NULL, 10), 10);
+	pool_give_unsized(NULL, pool_take(NULL, 10));
 	pool_clear(&p);
 	CU_ASSERT_EQUAL(p.kept, 0);
 }
 
-/* Each size has room for what was asked, whoever had the block before. */
+static void use(void *block, size_t n)
+{
+#ifdef HAVE_MALLOC_USABLE_SIZE
+	CU_ASSERT(malloc_usable_size(block) >= n);
+#endif
+	memset(block, 1, n);
+}
+
+/* Each size has room for what was asked, whoever had the block before: this pool, none, or malloc itself. */
 static void pool_sizes(void)
 {
 	struct pool p = {0};
 
-	for (int round = 0; round < 2; round++) {
-		for (size_t n = 0; n <= POOL_BLOCK_MAX + 20; n++) {
-			void *a = malloc(n), *b = pool_take(&p, n);
+	for (int round = 0; round < 3; round++) {
+		for (size_t n = 0; n <= POOL_LARGE + 20; n += n == POOL_BLOCK_MAX + 20 ? POOL_LARGE_MIN - n - 20 : 1) {
+			void *a = malloc(n), *b = pool_take(&p, n), *c = pool_take(NULL, n), *d = pool_take(&p, n);
 
-			memset(b, 1, n);
-			pool_give(&p, a);
-			pool_give(&p, b);
+			use(b, n);
+			use(c, n);
+			use(d, n);
+			pool_give_unsized(&p, a);
+			pool_give(&p, b, n);
+			pool_give(&p, c, n);
+			pool_give_unsized(&p, d);
 		}
 	}
 	pool_clear(&p);
@@ -328,7 +347,7 @@ static void pool_bounded(void)
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
 		blocks[i] = pool_take(&p, 1024);
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
-		pool_give(&p, blocks[i]);
+		pool_give(&p, blocks[i], 1024);
 	CU_ASSERT(p.kept <= POOL_KEEP);
 	pool_clear(&p);
 }
@@ -347,12 +366,12 @@ static void pool_large(void)
 		memset(blocks[i], 1, n);
 	}
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
-		pool_give(&p, blocks[i]);
-	pool_give(&p, malloc(POOL_LARGE_MIN));
+		pool_give(&p, blocks[i], i % 2 ? POOL_LARGE_MIN : POOL_LARGE);
+	pool_give_unsized(&p, malloc(POOL_LARGE_MIN));
 	CU_ASSERT(p.large_kept <= POOL_LARGE_KEEP);
 	CU_ASSERT_EQUAL(p.kept, 0);
 	kept = p.large_kept;
-	pool_give(&p, pool_take(&p, POOL_LARGE - 100));
+	pool_give(&p, pool_take(&p, POOL_LARGE - 100), POOL_LARGE - 100);
 	CU_ASSERT_EQUAL(p.large_kept, kept);
 	pool_clear(&p);
 	CU_ASSERT_EQUAL(p.large_kept, 0);
