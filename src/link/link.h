@@ -27,7 +27,7 @@
 #define LINK_INFLIGHT_MIN (256u * 1024)
 #define LINK_INFLIGHT_MAX (16u * 1024 * 1024)
 /** What bulk may have in flight beside others, on a path without length (see pacing_bulk). */
-#define LINK_INFLIGHT_SHARED (128u * 1024)
+#define LINK_INFLIGHT_SHARED (64u * 1024)
 /** Pull from the session while the carrier holds less than LOW unsent, up to HIGH. */
 #define LINK_UNSENT_LOW (32u * 1024)
 #define LINK_UNSENT_HIGH (96u * 1024)
