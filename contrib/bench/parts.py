@@ -17,7 +17,6 @@ import time
 
 sys.dont_write_bytecode = True
 
-import load
 import measure
 import procs
 import rows
@@ -113,7 +112,6 @@ def look(work, args):
 		return 77
 	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
 	bench.make_certificates()
-	bench.transfer_seconds = load.TRANSFER_SECONDS
 	try:
 		bench.origin.start()
 		bench.callee.start()
