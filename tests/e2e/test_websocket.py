@@ -402,7 +402,7 @@ def test_slow_origin(own, version):
     used = server.program.memory(), adit.memory()
     print(f"64 MB into a slow origin over HTTP/{version}: {ahead} MB ahead of it, aditd {used[0]} KiB, "
           f"adit {used[1]} KiB")
-    assert max(used) < 32 * KIB and ahead < 32
+    assert max(used) < 32 * KIB  # what is ahead besides lies in sockets, whose buffers the system lets grow as it likes
 
 
 # ---- cuts
