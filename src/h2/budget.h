@@ -12,6 +12,8 @@
 
 /** Granted stream windows of one tunnel: 1024 streams of 64 KiB. */
 #define BUDGET_TUNNEL (64u * 1024 * 1024)
+/** What they may grow by besides: four of the largest. Apart, so that a few fast downloads keep no request waiting. */
+#define BUDGET_TUNNEL_GROWTH (64u * 1024 * 1024)
 
 /** How much memory there is besides (io/headroom.h); what the top says counts for all below it. */
 enum budget_state {
@@ -28,6 +30,7 @@ static inline enum budget_state budget_state_of(enum headroom_level level)
 struct budget {
 	struct budget *parent; /* NULL at the top: the process's, of what io/headroom lets windows have */
 	size_t limit, used;
+	size_t growth, grown; /* what windows may grow by beside the limit, and have; 0: growth is within the limit */
 	enum budget_state state;
 };
 
@@ -63,6 +66,30 @@ static inline void budget_give(struct budget *b, size_t n)
 {
 	for (struct budget *at = b; at; at = at->parent)
 		at->used -= n;
+}
+
+/** Takes `n` bytes for a window to grow by, or nothing and false. */
+static inline bool budget_grow(struct budget *b, size_t n)
+{
+	if (!budget_has_more(b))
+		return false;
+	if (!b->growth)
+		return budget_take(b, n);
+	if (n > b->growth - b->grown || (b->parent && !budget_take(b->parent, n)))
+		return false;
+	b->grown += n;
+	return true;
+}
+
+static inline void budget_give_grown(struct budget *b, size_t n)
+{
+	if (!b->growth) {
+		budget_give(b, n);
+		return;
+	}
+	b->grown -= n;
+	if (b->parent)
+		budget_give(b->parent, n);
 }
 
 #endif

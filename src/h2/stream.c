@@ -72,7 +72,8 @@ void h2_stream_bury(struct h2_stream *s)
 	if (s->buried)
 		return;
 	s->buried = true;
-	budget_give(s->h2->budget, s->window);
+	budget_give(s->h2->budget, s->h2->window);
+	budget_give_grown(s->h2->budget, s->window - s->h2->window);
 	sched_remove(&s->turn);
 	if (s->id == s->h2->arriving)
 		s->h2->arriving = 0;
@@ -436,7 +437,7 @@ static void grow_window(struct h2_stream *s)
 	s->window_since = h->now_us;
 	if (2 * took >= 3ull * srtt_us || s->window >= H2_WINDOW_MAX)
 		return;
-	if (!budget_has_more(h->budget) || !budget_take(h->budget, s->window))
+	if (!budget_grow(h->budget, s->window))
 		return;
 	s->window *= 2;
 	h2_submitted(h, nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, (int32_t)s->window));

@@ -398,7 +398,7 @@ struct session *session_new(struct loop *l, const struct session_options *o)
 	s->events = o->events;
 	s->owner = o->owner;
 	s->heartbeat_ms = o->heartbeat_ms;
-	s->budget = (struct budget){.parent = o->budget, .limit = BUDGET_TUNNEL};
+	s->budget = (struct budget){.parent = o->budget, .limit = BUDGET_TUNNEL, .growth = BUDGET_TUNNEL_GROWTH};
 	h2.budget = &s->budget;
 	h2.pool = loop_pool(l);
 	s->flush = (struct task){.run = flush, .arg = s};

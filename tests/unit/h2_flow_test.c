@@ -337,6 +337,25 @@ static void no_budget(void)
 	pair_over(&p);
 }
 
+static void growth_apart(void)
+{
+	struct budget process = {.limit = 100}, tunnel = {.parent = &process, .limit = 50, .growth = 30};
+
+	CU_ASSERT_TRUE(budget_grow(&tunnel, 30));
+	CU_ASSERT_FALSE(budget_grow(&tunnel, 1));
+	CU_ASSERT_TRUE(budget_take(&tunnel, 50));
+	CU_ASSERT_EQUAL(process.used, 80);
+	budget_give_grown(&tunnel, 20);
+	CU_ASSERT_EQUAL(process.used, 60);
+	process.limit = 70;
+	CU_ASSERT_FALSE(budget_grow(&tunnel, 11));
+	CU_ASSERT_TRUE(budget_grow(&tunnel, 10));
+	CU_ASSERT_EQUAL(tunnel.used, 50);
+	budget_give(&tunnel, 50);
+	budget_give_grown(&tunnel, 20);
+	CU_ASSERT_EQUAL(process.used, 0);
+}
+
 static void parent_budget(void)
 {
 	struct budget process = {.limit = 100, .used = 90}, tunnel = {.parent = &process, .limit = 50};
@@ -517,6 +536,7 @@ static const struct unit_test tests[] = {
 	{"with little memory no window grows, with none no stream begins", little_memory},
 	{"without budget there are no streams, at either end, until some is given back", no_budget},
 	{"a budget is taken at every level or at none", parent_budget},
+	{"windows that have grown keep no stream from its first one", growth_apart},
 	{"there are 1024 streams at once and no more", too_many_streams},
 	{"a small response starts after one quantum of a large one", small_first},
 	{"bulk is held back beside others, and not when it is alone", bulk_is_held},
