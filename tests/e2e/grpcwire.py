@@ -73,10 +73,13 @@ class Handlers(grpc.GenericRpcHandler):
         """One message, and then nothing, until it is cancelled."""
         self.note("Hang", context)
         over = threading.Event()
-        context.add_callback(over.set)
-        yield b"begun"
-        if over.wait(30):
+
+        def ended():  # it may come before this goes on behind its message, and then it never does
             self.origin.cancelled.set()
+            over.set()
+        context.add_callback(ended)
+        yield b"begun"
+        over.wait(30)
 
     def count(self, request, context):
         for i in range(int(request)):
