@@ -77,21 +77,12 @@ def table(bench, rows, names):
 
 def count(work, args):
 	bench = subjects.Bench(work, work, args.build_dir, procs.Ports())
-	wanted = ("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")
-	gone = [tool for tool in wanted if not bench.tools[tool]]
-	if gone:
-		print(f"instructions.py: not found: {', '.join(gone)}", file=sys.stderr)
+	if bench.lacks("instructions.py",
+			("valgrind", "h2load", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")):
 		return 77
-	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
-	bench.make_certificates()
-	try:
-		bench.origin.start()
-		bench.callee.start()
+	with bench.origins():
 		bench.counting = True
 		table(bench, args.rows, args.subjects)
-	finally:
-		bench.callee.stop()
-		bench.origin.stop()
 	return 0
 
 

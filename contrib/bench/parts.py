@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""In which part of the programs in the middle the CPU time of a row is spent: the kernel, OpenSSL, nghttp2, their own code.
+"""What spends the CPU time of a row in the programs in the middle: the kernel, OpenSSL, nghttp2, their own code.
 
     python3 contrib/bench/parts.py --build-dir build --rows get-100 down-1g --subjects nghttpx adit
 
@@ -10,6 +10,7 @@ import argparse
 import collections
 import os
 import re
+import shutil
 import signal
 import statistics
 import sys
@@ -80,7 +81,7 @@ def once(bench, args, row, name):
 	subject.start()
 	try:
 		rows.ROWS["get-1"][0](bench, subject, 1)  # what comes first is not looked at
-		perf = Perf(args.perf, subject, bench.file("samples"))
+		perf = Perf(bench.tools["perf"], subject, bench.file("samples"))
 		figures = rows.ROWS[row][0](bench, subject, args.seconds)
 		return {part: share * figures[ROWS[row][0]] for part, share in perf.parts().items()}
 	finally:
@@ -105,22 +106,14 @@ def table(bench, args, row):
 
 def look(work, args):
 	bench = subjects.Bench(work, work, args.build_dir, procs.Ports())
-	gone = [tool for tool in ("h2load", "wrk", "nghttpx", "nginx", "curl", "openssl", "aditd", "adit")
-		if not bench.tools[tool]]
-	if gone:
-		print(f"parts.py: not found: {', '.join(gone)}", file=sys.stderr)
+	bench.tools["perf"] = shutil.which(args.perf)
+	if bench.lacks("parts.py",
+			("perf", "h2load", "wrk", "nghttpx", "nghttpd", "nginx", "curl", "openssl", "aditd", "adit")):
 		return 77
-	bench.origin, bench.callee = subjects.Origin(bench), subjects.Callee(bench)
-	bench.make_certificates()
-	try:
-		bench.origin.start()
-		bench.callee.start()
+	with bench.origins():
 		print(f"Medians of {args.rounds} rounds, server and client side together.")
 		for row in args.rows:
 			table(bench, args, row)
-	finally:
-		bench.callee.stop()
-		bench.origin.stop()
 	return 0
 
 

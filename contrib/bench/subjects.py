@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import time
 
 import ingress
@@ -46,6 +47,26 @@ class Bench:
 		self.more_origins = {}  # what adit publishes besides: name → its URL
 		self.transfer_seconds = load.TRANSFER_SECONDS
 		self.counting = False  # see instructions.py
+
+	def lacks(self, script, tools):
+		"""Says on stderr which of them are not there; True when any is."""
+		gone = [tool for tool in tools if not self.tools[tool]]
+		if gone:
+			print(f"{script}: not found: {', '.join(gone)}", file=sys.stderr)
+		return bool(gone)
+
+	@contextlib.contextmanager
+	def origins(self):
+		"""The origin and the callee, from here to the end of the block."""
+		self.origin, self.callee = Origin(self), Callee(self)
+		self.make_certificates()
+		try:
+			self.origin.start()
+			self.callee.start()
+			yield
+		finally:
+			self.callee.stop()
+			self.origin.stop()
 
 	def take_peers(self, folder):
 		"""Other tunnels are what peers.sh has put there; None: nothing is."""

@@ -10,7 +10,7 @@
 
 #include "io/headroom.h"
 
-/** Granted stream windows of one tunnel: 1024 streams of 64 KiB. */
+/** Granted stream windows of one tunnel, or of one origin over HTTP/2: 1024 streams of 64 KiB. */
 #define BUDGET_TUNNEL (64u * 1024 * 1024)
 /** What they may grow by besides: four of the largest. Apart, so that a few fast downloads keep no request waiting. */
 #define BUDGET_TUNNEL_GROWTH (64u * 1024 * 1024)

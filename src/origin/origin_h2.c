@@ -365,7 +365,7 @@ static int h2_open_origin(struct origin *origin)
 	if (!o)
 		return ADIT_ERR_NOMEM;
 	o->origin = origin;
-	o->budget = (struct budget){.parent = origin->o.budget, .limit = BUDGET_TUNNEL};
+	o->budget = (struct budget){.parent = origin->o.budget, .limit = BUDGET_TUNNEL, .growth = BUDGET_TUNNEL_GROWTH};
 	o->streams = H2_STREAMS_MAX;
 	list_init(&o->connections);
 	list_init(&o->waiting);
